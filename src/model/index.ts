@@ -1,0 +1,2 @@
+export * from './cluster-map.js'
+export * from './objects.js'

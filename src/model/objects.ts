@@ -1,0 +1,131 @@
+import type {
+  DeviceId,
+  FaultSetId,
+  MappingId,
+  PoolId,
+  ProtectionDomainId,
+  SdcId,
+  SdsId,
+  SystemId,
+  VolumeId,
+} from '../base/ids.js'
+
+/** The nouns as plain data. Objects are never changed in place: a change puts a new object under the same id. */
+
+export interface System {
+  id: SystemId
+  name: string
+}
+
+export interface ProtectionDomain {
+  id: ProtectionDomainId
+  name: string
+}
+
+export interface FaultSet {
+  id: FaultSetId
+  name: string
+  protectionDomainId: ProtectionDomainId
+}
+
+/** Limits derived from a volume's size, for mappings that set none of their own (`null`). */
+export interface LimitPolicy {
+  /** IOPS of every mapping, whatever the size. */
+  iops: number
+  /** KB/s for each GB of the volume's size: 256 makes 104 GB -> 26 MB/s. */
+  bandwidthKbPerSecPerGb: number
+}
+
+export interface StoragePool {
+  id: PoolId
+  name: string
+  protectionDomainId: ProtectionDomainId
+  zeroPadding: boolean
+  /** Share of the raw capacity held back for rebuilds; null follows the largest fault unit. */
+  sparePercent: number | null
+  /** A power of two, fixed at creation. */
+  sliceCount: number
+  limitPolicy: LimitPolicy | null
+}
+
+export interface Endpoint {
+  host: string
+  port: number
+}
+
+export interface Sds {
+  id: SdsId
+  name: string
+  protectionDomainId: ProtectionDomainId
+  /** null: the SDS is a fault unit of its own. */
+  faultSetId: FaultSetId | null
+  /** Where its data endpoint listens. Every device may name another one later. */
+  endpoint: Endpoint
+  /** The daemon's own identity, from its state directory; binds the name to one installation. */
+  guid: string
+  /** Raised by a committed entry for each new process (design section 5, rule 7). 0: never registered. */
+  incarnation: number
+  /** Names the process of `incarnation`, so that a reconnect is told from a restart. */
+  processId: string
+}
+
+export interface Device {
+  id: DeviceId
+  name: string
+  sdsId: SdsId
+  poolId: PoolId
+  /** Where it was last found; for people only, identity is on the device. */
+  path: string
+  originalPath: string
+  /** Capacity for chunks, a multiple of 1 MiB. 0 while pending. */
+  capacityBytes: number
+  /** pending: added here, not yet initialised by its SDS. ready: may hold copies. failed: taken out. */
+  state: 'pending' | 'ready' | 'failed'
+}
+
+export interface Volume {
+  id: VolumeId
+  name: string
+  poolId: PoolId
+  sizeBytes: number
+  type: 'thin' | 'thick'
+  /** Chunk i is in slice `(sliceOffset + i) mod sliceCount`. */
+  sliceOffset: number
+}
+
+export interface Sdc {
+  id: SdcId
+  name: string
+  guid: string
+  /** Raised by a committed entry for each new process (rule 7). */
+  incarnation: number
+  processId: string
+}
+
+export interface Mapping {
+  id: MappingId
+  volumeId: VolumeId
+  sdcId: SdcId
+  accessMode: 'ReadWrite' | 'ReadOnly'
+  /** 0: unlimited; null: as the pool's limit policy says (unlimited where it has none). */
+  iopsLimit: number | null
+  bandwidthLimitKbPerSec: number | null
+}
+
+/**
+ * Where a slice's copies are. Invariants:
+ *  1. primary and secondary are in sync, and stand in different fault units (so does joining, unless it replaces a
+ *     copy of that unit);
+ *  2. `epoch` only grows; every change of any field raises it;
+ *  3. `lossEpoch` is the epoch at which the slice last went on from a copy that may have lost unsynced writes, 0 if
+ *     never: a FLUSH for writes noted under an older epoch fails once.
+ * `checkSlices` in core/placement holds the first where a record enters the log.
+ */
+export interface SliceRecord {
+  slice: number
+  epoch: number
+  primary: DeviceId
+  secondary: DeviceId | null
+  joining: DeviceId | null
+  lossEpoch: number
+}

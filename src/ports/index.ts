@@ -1,0 +1,6 @@
+export * from './clock.js'
+export * from './disk.js'
+export * from './link.js'
+export * from './log.js'
+export * from './meta-store.js'
+export * from './random.js'

@@ -1,0 +1,301 @@
+/**
+ * The control protocol, whole: what daemons and tools say to the MDM, and the MDM to them. One TCP connection carries
+ * messages both ways, each a u32 length (big-endian) and that many bytes of msgpack. Either side may ask: a `request`
+ * is answered by one `answer` with its id; a `notice` is not answered. docs/PROTOCOL.md tells the story.
+ */
+import { z } from 'zod'
+import type { ErrorCode, ErrorContext } from '../base/errors.js'
+import type {
+  DeviceId,
+  FaultSetId,
+  MappingId,
+  PoolId,
+  ProtectionDomainId,
+  SdcId,
+  SdsId,
+  SystemId,
+  VolumeId,
+} from '../base/ids.js'
+import type { MapDelta } from '../model/cluster-map.js'
+import type {
+  Device,
+  Endpoint,
+  FaultSet,
+  Mapping,
+  ProtectionDomain,
+  Sdc,
+  Sds,
+  StoragePool,
+  System,
+  Volume,
+} from '../model/objects.js'
+
+export const controlVersion = 1
+
+export type ControlMessage =
+  | { kind: 'request'; id: number; name: string; params: unknown }
+  | { kind: 'answer'; id: number; result: unknown }
+  | { kind: 'answer'; id: number; error: WireError }
+  | { kind: 'notice'; name: string; params: unknown }
+
+/** A `StorageError` on its way. */
+export interface WireError {
+  code: ErrorCode
+  context: ErrorContext & { detail?: string }
+}
+
+const hexId = z.string().regex(/^[0-9a-f]{16}$/, 'an id is 16 lower-case hexadecimal digits')
+const count = z.number().int().nonnegative()
+/** Names an object by its id or by its name. */
+const ref = z.string().min(1).max(64)
+const name = z.string().max(256)
+const endpoint = z.object({ host: z.string().min(1).max(255), port: z.number().int().min(1).max(65535) })
+const limit = count.nullable()
+
+/** What an SDS found on one of its devices when it opened it. */
+const openedDevice = z.object({
+  deviceId: hexId,
+  path: z.string(),
+  capacityBytes: count,
+  /** Stopped cleanly: nothing unfinished, everything synced (rule 6). */
+  cleanStop: z.boolean(),
+  /** The host has not restarted since the device was last open, so that nothing answered is lost. */
+  sameBoot: z.boolean(),
+  /** The highest epoch of any slice that this device has adopted. */
+  epochMax: count,
+})
+export type OpenedDevice = z.infer<typeof openedDevice>
+
+/** Requests that the MDM answers: the parameters, checked where they arrive. */
+export const mdmRequests = {
+  // --- Every connection begins with this.
+  hello: z.object({
+    version: z.literal(controlVersion),
+    role: z.enum(['sds', 'sdc', 'tool']),
+    /** null: not yet part of a system (or a tool that takes any). Another system's is refused: WRONG_SYSTEM. */
+    systemId: hexId.nullable(),
+    /** For people and logs. */
+    name,
+  }),
+
+  // --- Daemons.
+  registerSds: z.object({
+    guid: z.string().min(1).max(64),
+    processId: z.string().min(1).max(64),
+    endpoint,
+    devices: z.array(openedDevice).max(64),
+  }),
+  registerSdc: z.object({ guid: z.string().min(1).max(64), processId: z.string().min(1).max(64), name }),
+  /** From now on `map` notices come, beginning with what is missing from `fromVersion`. */
+  subscribe: z.object({ fromVersion: count }),
+  /** The primary reports that the joining copy of these slices is complete and durable. */
+  copiesJoined: z.object({
+    incarnation: count,
+    poolId: hexId,
+    slices: z.array(z.object({ slice: count, epoch: count, joining: hexId })).max(65536),
+  }),
+
+  // --- Administration. Every change is answered when it is committed.
+  addProtectionDomain: z.object({ name }),
+  renameProtectionDomain: z.object({ protectionDomain: ref, newName: name }),
+  removeProtectionDomain: z.object({ protectionDomain: ref }),
+
+  addFaultSet: z.object({ protectionDomain: ref, name }),
+  renameFaultSet: z.object({ faultSet: ref, newName: name, protectionDomain: ref.optional() }),
+  removeFaultSet: z.object({ faultSet: ref, protectionDomain: ref.optional() }),
+
+  addStoragePool: z.object({
+    protectionDomain: ref,
+    name,
+    /** Default: true. */
+    zeroPadding: z.boolean().optional(),
+    /** Default: null, the largest fault unit. */
+    sparePercent: z.number().nullable().optional(),
+    sliceCount: count.optional(),
+  }),
+  renameStoragePool: z.object({ pool: ref, newName: name, protectionDomain: ref.optional() }),
+  removeStoragePool: z.object({ pool: ref, protectionDomain: ref.optional() }),
+  setZeroPadding: z.object({ pool: ref, protectionDomain: ref.optional(), zeroPadding: z.boolean() }),
+  setSparePercent: z.object({ pool: ref, protectionDomain: ref.optional(), sparePercent: z.number().nullable() }),
+  setLimitPolicy: z.object({
+    pool: ref,
+    protectionDomain: ref.optional(),
+    policy: z.object({ iops: count, bandwidthKbPerSecPerGb: count }).nullable(),
+  }),
+
+  /** The SDS daemon at `endpoint` must have contacted this MDM. */
+  addSds: z.object({ protectionDomain: ref, faultSet: ref.optional(), name, endpoint }),
+  renameSds: z.object({ sds: ref, newName: name }),
+  removeSds: z.object({ sds: ref }),
+
+  addDevice: z.object({
+    sds: ref,
+    pool: ref,
+    protectionDomain: ref.optional(),
+    path: z.string().min(1).max(4096),
+    name: name.optional(),
+    /** For a file that does not exist yet: its size. */
+    sizeBytes: count.optional(),
+    /** Take over a device that holds something else. */
+    force: z.boolean().optional(),
+  }),
+  renameDevice: z.object({ device: ref, newName: name }),
+  removeDevice: z.object({ device: ref }),
+
+  addVolume: z.object({
+    pool: ref,
+    protectionDomain: ref.optional(),
+    name,
+    sizeBytes: count,
+    type: z.enum(['thin', 'thick']),
+  }),
+  renameVolume: z.object({ volume: ref, newName: name }),
+  growVolume: z.object({ volume: ref, sizeBytes: count }),
+  removeVolume: z.object({ volume: ref }),
+
+  mapVolume: z.object({
+    volume: ref,
+    sdc: ref,
+    accessMode: z.enum(['ReadWrite', 'ReadOnly']).optional(),
+    allowMultipleMappings: z.boolean().optional(),
+    iopsLimit: limit.optional(),
+    bandwidthLimitKbPerSec: limit.optional(),
+  }),
+  /** Answered when the SDC has stopped, or when no SDS serves it any more (rule 8). */
+  unmapVolume: z.object({ volume: ref, sdc: ref.optional(), force: z.boolean().optional() }),
+  /** A field left out keeps its value; 0 is unlimited, null follows the pool's policy. */
+  setMappingLimits: z.object({
+    volume: ref,
+    sdc: ref,
+    iopsLimit: limit.optional(),
+    bandwidthLimitKbPerSec: limit.optional(),
+  }),
+
+  renameSdc: z.object({ sdc: ref, newName: name }),
+  removeSdc: z.object({ sdc: ref }),
+
+  /** Everything there is to know, as `SystemReport`. */
+  query: z.object({}),
+} as const
+export type MdmRequests = { [N in keyof typeof mdmRequests]: z.infer<(typeof mdmRequests)[N]> }
+export type MdmRequestName = keyof MdmRequests
+
+/** What the MDM answers. Requests not named here answer `{}`. */
+export interface MdmAnswers {
+  hello: { systemId: SystemId; mapVersion: number; mdmName: string }
+  /** null: this SDS has not been added to the system; it stays connected and waits for `adopted`. */
+  registerSds: { sdsId: SdsId; incarnation: number } | null
+  registerSdc: { sdcId: SdcId; incarnation: number }
+  addProtectionDomain: { id: ProtectionDomainId }
+  addFaultSet: { id: FaultSetId }
+  addStoragePool: { id: PoolId }
+  addSds: { id: SdsId }
+  addDevice: { id: DeviceId; capacityBytes: number }
+  addVolume: { id: VolumeId; sizeBytes: number }
+  mapVolume: { id: MappingId }
+  query: SystemReport
+}
+export type AnswerOf<N extends MdmRequestName> = N extends keyof MdmAnswers ? MdmAnswers[N] : Record<string, never>
+
+/** Requests that the MDM makes of an SDS on the connection that the SDS opened. */
+export const sdsRequests = {
+  /** Initialise a device: superblock, empty index. Refuses what is not empty unless `force`; idempotent per deviceId. */
+  prepareDevice: z.object({
+    deviceId: hexId,
+    systemId: hexId,
+    path: z.string().min(1).max(4096),
+    sizeBytes: count.nullable(),
+    force: z.boolean(),
+  }),
+  /** The device left the system: close it and clear its superblock. */
+  releaseDevice: z.object({ deviceId: hexId }),
+} as const
+export type SdsRequests = { [N in keyof typeof sdsRequests]: z.infer<(typeof sdsRequests)[N]> }
+export interface SdsAnswers {
+  prepareDevice: { capacityBytes: number; path: string }
+  releaseDevice: Record<string, never>
+}
+
+/** Notices from daemons to the MDM. */
+export const mdmNotices = {
+  /** Everything up to this version is in effect: exports closed, requests of removed mappings finished. */
+  mapAck: z.object({ version: count }),
+  /** About once a second: what an SDS's devices hold and do. */
+  sdsStatus: z.object({
+    devices: z.array(
+      z.object({
+        deviceId: hexId,
+        error: z.string().nullable(),
+        slotsTotal: count,
+        slotsUsed: count,
+        thinChunks: count,
+        thickChunks: count,
+        /** Chunks still to copy to joining copies, of those that this device fills as primary. */
+        resyncChunksLeft: count,
+      }),
+    ),
+  }),
+  /** When it changes: where an SDC exports its volumes. */
+  sdcStatus: z.object({
+    exports: z.array(
+      z.object({
+        volumeId: hexId,
+        /** nbd+unix:///NAME?socket=PATH */
+        uri: z.string(),
+        /** /dev/nbdX where the kernel door is open. */
+        device: z.string().nullable(),
+        /** Not empty: why something is missing. */
+        error: z.string().nullable(),
+      }),
+    ),
+  }),
+} as const
+export type MdmNotices = { [N in keyof typeof mdmNotices]: z.infer<(typeof mdmNotices)[N]> }
+
+/** Notices from the MDM to daemons. */
+export interface DaemonNotices {
+  /** In log order. `whole`: the first delta replaces everything that the daemon had. */
+  map: { whole: boolean; deltas: MapDelta[] }
+  /** To an SDS that had not been added and now is: register again. */
+  adopted: Record<string, never>
+}
+
+/** The state of the system at one moment, for people and programs. */
+export interface SystemReport {
+  system: System
+  mapVersion: number
+  protectionDomains: ProtectionDomain[]
+  faultSets: FaultSet[]
+  pools: (StoragePool & { capacity: PoolCapacity; slices: SliceSummary })[]
+  sdss: (Sds & { connected: boolean; devices: number })[]
+  devices: (Device & { connected: boolean; usage: MdmNotices['sdsStatus']['devices'][number] | null })[]
+  volumes: (Volume & { mappedTo: number })[]
+  sdcs: (Sdc & { connected: boolean; address: Endpoint | null; exports: MdmNotices['sdcStatus']['exports'] })[]
+  mappings: (Mapping & { effectiveIops: number; effectiveBandwidthKbPerSec: number })[]
+}
+
+/** Bytes. `usable` counts data once; the others up to `spareBytes` count both copies. */
+export interface PoolCapacity {
+  rawBytes: number
+  inUseBytes: number
+  spareBytes: number
+  /** What volumes may hold: half of raw less spare. */
+  usableBytes: number
+  thickReservedBytes: number
+  thinAllocatedBytes: number
+  thinProvisionedBytes: number
+  /** What a new thick volume may still take, rounded down to 8 GB. */
+  freeForVolumesBytes: number
+}
+
+export interface SliceSummary {
+  total: number
+  /** Two copies in sync, both SDSs connected. */
+  healthy: number
+  /** Being filled. */
+  joining: number
+  /** A copy is unreachable or missing. */
+  degraded: number
+  /** No copy that may serve is reachable. */
+  failed: number
+}
