@@ -138,7 +138,9 @@ function sentenceOf(code: ErrorCode, context: ErrorContext & { detail?: string }
   return `${detail ?? errorTable[code].say}${list}${remedy ? `; ${remedy}` : ''}`
 }
 
-const codeOfWire = new Map<number, ErrorCode>(Object.entries(errorTable).map(([code, traits]) => [traits.wire, code as ErrorCode]))
+const codeOfWire = new Map<number, ErrorCode>(
+  Object.entries(errorTable).map(([code, traits]) => [traits.wire, code as ErrorCode]),
+)
 
 /** The code behind a wire status; unknown statuses (a newer peer's) are INTERNAL. */
 export const errorCodeOfWire = (status: number): ErrorCode => codeOfWire.get(status) ?? 'INTERNAL'

@@ -1,5 +1,7 @@
 export * from './clock.js'
+export * from './daemon.js'
 export * from './disk.js'
+export * from './kernel-nbd.js'
 export * from './link.js'
 export * from './log.js'
 export * from './meta-store.js'

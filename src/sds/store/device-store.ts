@@ -1,0 +1,86 @@
+import type { DeviceId, SystemId } from '../../base/ids.js'
+
+/** Completion of a store operation: null, or what went wrong. */
+export type StoreDone = (error: StoreError | null) => void
+/** `full`: no slot; `media`: the device answered with an error; `meta`: the index could not be written. */
+export type StoreError = { kind: 'full' } | { kind: 'media'; errno: string } | { kind: 'meta'; text: string }
+
+export interface StoreUsage {
+  slotsTotal: number
+  slotsUsed: number
+  thinChunks: number
+  thickChunks: number
+}
+
+/**
+ * The chunks of one device. Volumes and chunks are numbers; offsets and lengths are bytes within one chunk.
+ *
+ * The caller holds the range lock for what it touches (whole blocks of 4 KiB; the whole chunk for `reserve` up to the
+ * completion of the write that fills it, and for `remove`), so the store never sees overlapping operations. Requests
+ * need not be aligned: the store reads, changes and writes whole blocks where the disk needs it.
+ *
+ * A chunk without a slot reads as zeroes. After any crash a chunk maps to its own data or to zeroes, never to another
+ * chunk's (design section 5, rule 9).
+ */
+export interface DeviceStore {
+  readonly deviceId: DeviceId
+  readonly systemId: SystemId
+  readonly path: string
+  readonly capacityBytes: number
+  /** As found at opening, for the MDM (rule 6). */
+  readonly opened: { cleanStop: boolean; sameBoot: boolean }
+  /** Set at the first I/O error; the device is then of no more use to writers. */
+  readonly failed: string | null
+
+  usage(): StoreUsage
+  has(volume: number, chunk: number): boolean
+  /** Allocated chunks of a volume among `first, first + step, …` below `end`, ascending. */
+  chunksOf(volume: number, first: number, end: number, step: number): number[]
+  /** Numbers of all volumes that have a chunk here. */
+  volumes(): number[]
+
+  /**
+   * How far clients may fill the device: slots for thin chunks and for thick chunks (thick ones are reserved, so that
+   * thin writes cannot take them). Only `useSpare` reservations go beyond.
+   */
+  setLimits(limits: { thinChunksMax: number; thickChunksMax: number }): void
+  /**
+   * Sets a slot aside for a chunk that has none; false if there is none (or the limit is reached). At once, in memory;
+   * becomes an index entry with the first `write` or `zero`, or is given back by `remove`.
+   */
+  reserve(volume: number, chunk: number, kind: 'thin' | 'thick', useSpare: boolean): boolean
+
+  /** Reads `target.length` bytes; zeroes where nothing is. */
+  read(volume: number, chunk: number, offset: number, target: Buffer, done: StoreDone): void
+  /**
+   * Writes to a chunk that has or has reserved a slot. Done when data and index entry would survive the end of this
+   * process; durable after `sync`.
+   */
+  write(volume: number, chunk: number, offset: number, pieces: readonly Buffer[], done: StoreDone): void
+  /** As `write`, with zeroes; punches whole blocks. The chunk stays allocated. */
+  zero(volume: number, chunk: number, offset: number, length: number, done: StoreDone): void
+  /** Deallocates a chunk (nothing happens if it has no slot). Done when the removal would survive this process. */
+  remove(volume: number, chunk: number, done: StoreDone): void
+  /** Removes everything of a volume that no longer exists, in the background of other work. */
+  dropVolume(volume: number, done: StoreDone): void
+
+  /**
+   * Everything done before this call is durable: data first, then the index. Calls made while a sync is under way share
+   * the next one.
+   */
+  sync(done: StoreDone): void
+
+  /** Notes an adopted epoch, before anything is served in it; it is on the device after the next `sync`. */
+  adoptEpoch(pool: number, slice: number, epoch: number): void
+  epochMax(): number
+
+  /**
+   * Called before the first change after opening or after `markClean`: the clean flag is durably gone when it is done.
+   * (The store calls it by itself where needed; nothing changes before.)
+   */
+  readonly dirty: boolean
+  /** Sync all, then durably mark a clean stop. Only when nothing is unfinished on any copy. */
+  markClean(done: StoreDone): void
+  /** Waits for what is under way, closes and unlocks; does not mark clean. */
+  close(): Promise<void>
+}
