@@ -1,0 +1,1 @@
+export { bandwidthStepKbPerSec, effectiveLimits, type Limits } from './effective-limits.js'
