@@ -1,0 +1,69 @@
+import t from 'tap'
+import { type LocalCluster, shell, startLocalCluster, until } from '../support/local-cluster.js'
+
+interface Measured {
+  iops: number
+  mbPerSec: number
+}
+
+/** Mean of five seconds of random writes, after two to settle. */
+async function measure(uri: string, blockKiB: number): Promise<Measured> {
+  const output = await shell(
+    `fio --name=limit --ioengine=nbd --uri='${uri}' --rw=randrw --rwmixread=50 --bs=${blockKiB}k --iodepth=16 --size=1G ` +
+      '--time_based --ramp_time=2 --runtime=6 --output-format=json',
+  )
+  const { read, write } = (
+    JSON.parse(output) as { jobs: Record<'read' | 'write', { iops: number; bw_bytes: number }>[] }
+  ).jobs[0]!
+  return { iops: read.iops + write.iops, mbPerSec: (read.bw_bytes + write.bw_bytes) / 2 ** 20 }
+}
+
+const policy = (cluster: LocalCluster, ...more: string[]) =>
+  cluster.scli('--set_limit_policy', '--protection_domain_name', 'pd1', '--storage_pool_name', 'pool1', ...more)
+
+t.test('limits: fio sees what the size of the volume says, growing and unsetting work without a reconnect', async t => {
+  const cluster = await startLocalCluster(t, '--volume', 'vol1:104G')
+  const { uri } = cluster.volume('vol1')
+  await policy(cluster, '--iops', '500', '--bandwidth_kbps_per_gb', '256')
+  const within = (have: number, want: number, title: string) =>
+    t.ok(Math.abs(have - want) <= 0.05 * want, `${title}: ${have.toFixed(1)}, wanted ${want} within 5%`)
+
+  within((await measure(uri, 32)).iops, 500, '104 GB, 32 KiB blocks are bound by IOPS')
+  within((await measure(uri, 64)).mbPerSec, 26, '104 GB, 64 KiB blocks are bound by bandwidth')
+  within((await measure(uri, 128)).mbPerSec, 26, '104 GB, 128 KiB blocks are bound by bandwidth')
+
+  // One fio process, one connection: limits change under it.
+  const running = measureOverChange(uri, async () => {
+    await cluster.scli('--modify_volume_capacity', '--volume_name', 'vol1', '--size_gb', '128')
+  })
+  within((await running).afterMbPerSec, 32, 'grown to 128 GB')
+
+  await cluster.scli(
+    '--set_volume_limit',
+    '--volume_name',
+    'vol1',
+    '--sdc_name',
+    'sdc-1',
+    '--limit_iops',
+    '0',
+    '--limit_bandwidth_in_mbps',
+    '0',
+  )
+  await until('free', 5_000, async () => (await measure(uri, 128)).mbPerSec > 48)
+})
+
+/** Runs fio for 12 s, calls `change` after 3 s; the mean of the last 6 s, from fio's own log of bandwidth. */
+async function measureOverChange(uri: string, change: () => Promise<void>): Promise<{ afterMbPerSec: number }> {
+  const log = (await shell('mktemp')).trim()
+  const fio = shell(
+    `fio --name=grow --ioengine=nbd --uri='${uri}' --rw=randwrite --bs=128k --iodepth=16 --size=1G --time_based --runtime=12 ` +
+      `--write_bw_log=${log} --log_avg_msec=1000 --output-format=terse`,
+  )
+  await new Promise(resolve => setTimeout(resolve, 3_000))
+  await change()
+  await fio
+  const kibPerSec = (await shell(`cut -d, -f2 ${log}_bw.1.log`)).trim().split('\n').map(Number)
+  await shell(`rm -f ${log} ${log}_bw.*.log`)
+  const last = kibPerSec.slice(-6)
+  return { afterMbPerSec: last.reduce((sum, one) => sum + one, 0) / last.length / 1024 }
+}

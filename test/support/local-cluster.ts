@@ -1,0 +1,94 @@
+import { execFile, execFileSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+
+/** dist/src/cli of this build. */
+const cliDir = fileURLToPath(new URL('../../src/cli/', import.meta.url))
+const execute = promisify(execFile)
+
+/** The parts of `cluster.json` (design section 12) that tests use. */
+export interface ClusterFile {
+  systemId: string
+  processes: { name: string; role: string; pid: number; address: string; metrics: string; log: string }[]
+  devices: { id: string; sds: string; faultSet: string; path: string }[]
+  volumes: { id: string; name: string; sizeBytes: number; sdc: string; uri: string; device: string | null }[]
+}
+
+interface Teardown {
+  teardown(run: () => Promise<void>): void
+}
+
+/** A local cluster of real processes, as users start it; ended and removed with the test. */
+export class LocalCluster {
+  constructor(readonly dir: string) {}
+
+  get file(): ClusterFile {
+    return JSON.parse(readFileSync(join(this.dir, 'cluster.json'), 'utf8')) as ClusterFile
+  }
+
+  volume(name: string): ClusterFile['volumes'][number] {
+    const volume = this.file.volumes.find(candidate => candidate.name === name)
+    if (!volume) throw new Error(`cluster.json has no volume ${name}`)
+    return volume
+  }
+
+  /** `blockmesh local VERB … --dir DIR`. */
+  local(verb: string, ...args: string[]): Promise<string> {
+    return blockmesh('local', verb, ...args, '--dir', this.dir)
+  }
+
+  /** `scli … --json --dir DIR`, parsed. */
+  async scli(...args: string[]): Promise<unknown> {
+    const { stdout } = await execute('node', [join(cliDir, 'scli.js'), ...args, '--json', '--dir', this.dir], bounds)
+    return stdout.trim() === '' ? null : (JSON.parse(stdout) as unknown)
+  }
+
+  /** Both copies of every chunk are equal, or it throws with the differences. */
+  check(): Promise<string> {
+    return blockmesh('check', '--dir', this.dir)
+  }
+}
+
+const bounds = { timeout: 300_000, maxBuffer: 64 * 1024 * 1024 }
+
+/** Runs the `blockmesh` program; throws with its stderr if it fails. */
+export async function blockmesh(...args: string[]): Promise<string> {
+  return (await execute('node', [join(cliDir, 'blockmesh.js'), ...args], bounds)).stdout
+}
+
+/** Starts a cluster in a fresh directory with `blockmesh local up ARGS`. */
+export async function startLocalCluster(t: Teardown, ...args: string[]): Promise<LocalCluster> {
+  const dir = mkdtempSync(join(process.env.KERNEL_TEST_DIR ?? tmpdir(), 'blockmesh-test-'))
+  const cluster = new LocalCluster(dir)
+  t.teardown(async () => {
+    await cluster.local('down').catch(() => {})
+    rmSync(dir, { recursive: true, force: true })
+  })
+  await cluster.local('up', ...args)
+  return cluster
+}
+
+/** Runs a command line in a shell; its stdout, or an error with its stderr. */
+export async function shell(command: string): Promise<string> {
+  return (await execute('bash', ['-euo', 'pipefail', '-c', command], bounds)).stdout
+}
+
+/** Bytes that files really take on their host file system. */
+export function allocatedBytes(paths: string[]): number {
+  return paths
+    .map(path => Number(execFileSync('stat', ['-c', '%b', path], { encoding: 'utf8' })) * 512)
+    .reduce((sum, bytes) => sum + bytes, 0)
+}
+
+/** Asks until `holds` is true, at most `withinMs`; for what other processes do in their own time. */
+export async function until(what: string, withinMs: number, holds: () => boolean | Promise<boolean>): Promise<void> {
+  const endMs = Date.now() + withinMs
+  for (;;) {
+    if (await holds()) return
+    if (Date.now() > endMs) throw new Error(`not within ${withinMs} ms: ${what}`)
+    await new Promise(resolve => setTimeout(resolve, 100))
+  }
+}
