@@ -1,0 +1,7 @@
+export { MemoryDisks, memoryDisks } from './memory-disks.js'
+export { MemoryFile } from './memory-file.js'
+export { MemoryMetaStores, memoryMetaStores } from './memory-meta-stores.js'
+export { seededRandom } from './seeded-random.js'
+export { ProcessClock, SimClock } from './sim-clock.js'
+export { SimNetwork, simLink } from './sim-link.js'
+export { noKernelNbd, type SimPorts, SimWorld, simPorts } from './sim-ports.js'

@@ -1,0 +1,128 @@
+import type { Random } from '../../src/ports/random.js'
+
+const pageBytes = 4096
+const sectorBytes = 512
+/** A large erasure tears in pieces of this size, or a test would count sectors all day. */
+const erasedPieceBytes = 1024 * 1024
+
+interface Change {
+  offsetBytes: number
+  /** null: zeroes. */
+  bytes: Buffer | null
+  lengthBytes: number
+}
+
+/** The bytes of one file: what programs see, and what would be left after a power loss. */
+export class MemoryFile {
+  #visible = new Map<number, Buffer>()
+  #durable = new Map<number, Buffer>()
+  #unsynced: Change[] = []
+  /** How many changes have ever been synced: names a moment in the list of changes. */
+  #synced = 0
+
+  constructor(public sizeBytes: number) {}
+
+  /** Names this moment for `sync`. */
+  get unsyncedCount(): number {
+    return this.#synced + this.#unsynced.length
+  }
+
+  /** Bytes that take up room. */
+  get allocatedBytes(): number {
+    return this.#visible.size * pageBytes
+  }
+
+  read(offsetBytes: number, target: Buffer): void {
+    target.fill(0)
+    forPages(offsetBytes, target.length, (page, inPage, at, length) => {
+      this.#visible.get(page)?.copy(target, at, inPage, inPage + length)
+    })
+  }
+
+  /** Read for checkers, without a disk. */
+  peek(offsetBytes: number, lengthBytes: number): Buffer {
+    const target = Buffer.alloc(lengthBytes)
+    this.read(offsetBytes, target)
+    return target
+  }
+
+  write(offsetBytes: number, bytes: Buffer): void {
+    this.#change({ offsetBytes, bytes, lengthBytes: bytes.length })
+  }
+
+  erase(offsetBytes: number, lengthBytes: number): void {
+    this.#change({ offsetBytes, bytes: null, lengthBytes })
+  }
+
+  /** What was changed before `unsyncedCount` was `moment` is durable. */
+  sync(moment: number): void {
+    const covered = this.#unsynced.splice(0, Math.max(0, moment - this.#synced))
+    this.#synced += covered.length
+    for (const change of covered) put(this.#durable, change)
+  }
+
+  /** A change that its process did not live to see finished: any of its sectors are there. */
+  tear(offsetBytes: number, bytes: Buffer | null, lengthBytes: number, random: Random): void {
+    const fate = random.integer(3)
+    if (fate === 0) return
+    const change = { offsetBytes, bytes, lengthBytes }
+    for (const sector of fate === 1 ? [change] : sectorsOf(change)) {
+      if (fate === 1 || random.integer(2) === 0) this.#change(sector)
+    }
+  }
+
+  powerLoss(random: Random): void {
+    for (const change of this.#unsynced)
+      for (const sector of sectorsOf(change)) if (random.integer(2) === 0) put(this.#durable, sector)
+    this.#synced += this.#unsynced.length
+    this.#unsynced = []
+    this.#visible = new Map([...this.#durable].map(([page, bytes]) => [page, Buffer.from(bytes)]))
+  }
+
+  #change(change: Change): void {
+    this.#unsynced.push(change)
+    put(this.#visible, change)
+  }
+}
+
+function put(pages: Map<number, Buffer>, { offsetBytes, bytes, lengthBytes }: Change): void {
+  forPages(offsetBytes, lengthBytes, (page, inPage, at, length) => {
+    if (bytes === null && length === pageBytes) {
+      pages.delete(page)
+      return
+    }
+    let target = pages.get(page)
+    if (target === undefined) {
+      if (bytes === null) return
+      target = Buffer.alloc(pageBytes)
+      pages.set(page, target)
+    }
+    if (bytes === null) target.fill(0, inPage, inPage + length)
+    else bytes.copy(target, inPage, at, at + length)
+  })
+}
+
+function* sectorsOf(change: Change): Iterable<Change> {
+  const endBytes = change.offsetBytes + change.lengthBytes
+  const pieceBytes = change.bytes === null && change.lengthBytes > erasedPieceBytes ? erasedPieceBytes : sectorBytes
+  for (let from = change.offsetBytes; from < endBytes; ) {
+    const to = Math.min(endBytes, (Math.floor(from / pieceBytes) + 1) * pieceBytes)
+    const bytes = change.bytes?.subarray(from - change.offsetBytes, to - change.offsetBytes) ?? null
+    yield { offsetBytes: from, bytes, lengthBytes: to - from }
+    from = to
+  }
+}
+
+function forPages(
+  offsetBytes: number,
+  lengthBytes: number,
+  visit: (page: number, inPage: number, at: number, length: number) => void,
+): void {
+  for (let at = 0; at < lengthBytes; ) {
+    const page = Math.floor((offsetBytes + at) / pageBytes)
+    const inPage = (offsetBytes + at) % pageBytes
+    const length = Math.min(pageBytes - inPage, lengthBytes - at)
+    visit(page, inPage, at, length)
+    at += length
+  }
+}

@@ -1,0 +1,103 @@
+import type { Ports } from '../../src/ports/daemon.js'
+import type { KernelNbd } from '../../src/ports/kernel-nbd.js'
+import type { Log } from '../../src/ports/log.js'
+import { silentLog } from '../../src/ports/log.js'
+import { MemoryDisks } from './memory-disks.js'
+import { MemoryMetaStores } from './memory-meta-stores.js'
+import { seededRandom } from './seeded-random.js'
+import { type ProcessClock, SimClock } from './sim-clock.js'
+import { SimNetwork } from './sim-link.js'
+
+/** A host without the kernel's NBD driver. */
+export const noKernelNbd: KernelNbd = {
+  unavailable: () => 'simulated host',
+  attach: () => Promise.reject(new Error('simulated host')),
+  reconfigure: () => Promise.reject(new Error('simulated host')),
+  resize: () => Promise.reject(new Error('simulated host')),
+  detach: () => Promise.reject(new Error('simulated host')),
+  attached: () => Promise.resolve([]),
+}
+
+/** The ports of one process. The next process of that name finds the same disks and meta stores. */
+export interface SimPorts extends Ports {
+  clock: ProcessClock
+  disks: MemoryDisks
+  metaStores: MemoryMetaStores
+}
+
+interface Host {
+  disks: MemoryDisks
+  metaStores: MemoryMetaStores
+  boots: number
+  running: SimPorts | null
+}
+
+/** Everything that simulated processes share. One seed, one history. */
+export class SimWorld {
+  readonly clock = new SimClock()
+  readonly random
+  readonly network: SimNetwork
+  readonly #hosts = new Map<string, Host>()
+
+  constructor(seed = 1) {
+    this.random = seededRandom(seed)
+    this.network = new SimNetwork(this.clock, this.random)
+  }
+
+  /** Ports for a new process `name`, on the host of that name. */
+  portsOf(name: string, log: Log = silentLog): SimPorts {
+    const host = this.#hostOf(name)
+    const ports: SimPorts = {
+      clock: this.clock.forProcess(),
+      random: this.random,
+      link: this.network.linkOf(name),
+      disks: host.disks,
+      metaStores: host.metaStores,
+      kernelNbd: noKernelNbd,
+      log,
+      bootId: `boot-${name}-${host.boots}`,
+    }
+    host.running = ports
+    return ports
+  }
+
+  /** SIGKILL: what the operating system has stays. */
+  crashProcess(name: string): void {
+    const host = this.#hostOf(name)
+    this.#kill(name, host)
+    host.disks.crashProcess()
+    host.metaStores.crashProcess()
+  }
+
+  /** The host loses power; the next process is in another boot. */
+  powerLoss(name: string): void {
+    const host = this.#hostOf(name)
+    this.#kill(name, host)
+    host.disks.powerLoss()
+    host.metaStores.powerLoss()
+    host.boots++
+  }
+
+  #kill(name: string, host: Host): void {
+    host.running?.clock.kill()
+    host.running = null
+    this.network.crash(name)
+  }
+
+  #hostOf(name: string): Host {
+    let host = this.#hosts.get(name)
+    if (host === undefined) {
+      const disks = new MemoryDisks(this.clock, this.random)
+      const metaStores = new MemoryMetaStores(this.clock, this.random)
+      host = { disks, metaStores, boots: 0, running: null }
+      this.#hosts.set(name, host)
+    }
+    return host
+  }
+}
+
+/** Ports of one process in a world of its own. */
+export function simPorts(name: string, seed = 1): SimPorts & { world: SimWorld } {
+  const world = new SimWorld(seed)
+  return { ...world.portsOf(name), world }
+}
