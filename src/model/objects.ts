@@ -81,6 +81,13 @@ export interface Device {
   capacityBytes: number
   /** pending: added here, not yet initialised by its SDS. ready: may hold copies. failed: taken out. */
   state: 'pending' | 'ready' | 'failed'
+  /**
+   * Slices in which this device's in-sync copy came back without a clean stop while the other copy was away: its role
+   * is void, and nobody serves them, until a newer record decides (rule 6). `sameBoot`: its host has not restarted
+   * since it last served. The registration that brings it also carries, in one log entry, the SDS's new incarnation and
+   * the records of the slices that could be decided.
+   */
+  waiting?: { slices: number[]; sameBoot: boolean }
 }
 
 export interface Volume {

@@ -76,6 +76,8 @@ export const mdmRequests = {
     systemId: hexId.nullable(),
     /** For people and logs. */
     name,
+    /** Names this client over reconnects: a change asked again with the same request id is answered, not done, again. */
+    client: z.string().min(1).max(64).optional(),
   }),
 
   // --- Daemons.
