@@ -1,0 +1,23 @@
+{
+  "targets": [
+    {
+      "target_name": "blockmesh",
+      "sources": [
+        "src/addon.cc",
+        "src/engine.cc",
+        "src/file-ops.cc",
+        "src/files.cc",
+        "src/host.cc",
+        "src/nbd-netlink.cc",
+        "src/sockets.cc"
+      ],
+      "include_dirs": ["<!@(node -p \"require('node-addon-api').include\")"],
+      "defines": ["NAPI_VERSION=8", "_GNU_SOURCE", "_FILE_OFFSET_BITS=64"],
+      "cflags!": ["-fno-exceptions"],
+      "cflags_cc!": ["-fno-exceptions", "-fno-rtti"],
+      "cflags_cc": ["-std=c++17", "-O2", "-Wall", "-Wextra", "-Wno-unused-parameter", "-fexceptions"],
+      "defines!": ["NAPI_DISABLE_CPP_EXCEPTIONS"],
+      "libraries": ["-lpthread"]
+    }
+  ]
+}

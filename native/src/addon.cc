@@ -1,0 +1,12 @@
+#include "addon.h"
+
+static Napi::Object start(Napi::Env env, Napi::Object exports) {
+  exportEngine(env, exports);
+  exportFiles(env, exports);
+  exportHost(env, exports);
+  exportNbdNetlink(env, exports);
+  exportSockets(env, exports);
+  return exports;
+}
+
+NODE_API_MODULE(blockmesh, start)

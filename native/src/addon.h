@@ -1,0 +1,10 @@
+// The addon's verbs, one group per file. Verbs only: no policy, no retry, no logging. Numbers that may exceed 2^53 do
+// not occur: sizes and offsets are safe integers.
+#pragma once
+#include <napi.h>
+
+void exportEngine(Napi::Env env, Napi::Object exports);
+void exportFiles(Napi::Env env, Napi::Object exports);
+void exportHost(Napi::Env env, Napi::Object exports);
+void exportNbdNetlink(Napi::Env env, Napi::Object exports);
+void exportSockets(Napi::Env env, Napi::Object exports);

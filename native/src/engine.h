@@ -1,0 +1,73 @@
+// The file engine: every open file has threads of its own, so that a slow disk delays nobody else. Operations come in
+// batches from JavaScript (`submit`) and go back in batches (one call per wake-up). JavaScript keeps the buffers alive.
+#pragma once
+#include <napi.h>
+
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "file-ops.h"
+
+class Engine;
+
+/// An open file with its queue and its threads, started as they are needed.
+class OpenFile {
+ public:
+  OpenFile(std::shared_ptr<Engine> engine, FileTraits traits) : engine_(std::move(engine)), traits_(traits) {}
+  ~OpenFile() { close(); }
+  void enqueue(FileOp* op);
+  /// Finishes what is queued, ends the threads, closes the descriptor and with it gives up the locks. Blocks.
+  int close();
+
+ private:
+  void work();
+
+  std::shared_ptr<Engine> engine_;
+  const FileTraits traits_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<FileOp*> queue_;
+  std::vector<std::thread> threads_;
+  size_t idle_ = 0;
+  bool closing_ = false;
+  bool closed_ = false;
+};
+
+struct Completion {
+  uint32_t slot;
+  int error;
+};
+
+class Engine : public std::enable_shared_from_this<Engine> {
+ public:
+  static std::shared_ptr<Engine> of(Napi::Env env);
+  explicit Engine(Napi::Env env) : env_(env) {}
+
+  void start(const Napi::CallbackInfo& info);
+  void submit(const Napi::CallbackInfo& info);
+  uint32_t adopt(FileTraits traits);
+  std::shared_ptr<OpenFile> release(uint32_t handle);
+  /// Called by any thread.
+  void completed(uint32_t slot, int error);
+  /// The environment ends: no thread may touch its buffers from here on.
+  void shutDown();
+
+ private:
+  static void onWake(napi_env env, napi_value callback, void* context, void* data);
+  void deliver(napi_env env, napi_value callback);
+
+  Napi::Env env_;
+  napi_threadsafe_function wakeUp_ = nullptr;
+  Napi::Reference<Napi::Float64Array> submission_;
+  Napi::Reference<Napi::Int32Array> completions_;
+  std::vector<std::shared_ptr<OpenFile>> files_;
+  std::deque<FileOp> ops_;  // by slot; a deque, since threads hold addresses while it grows
+  size_t inFlight_ = 0;
+  std::mutex mutex_;
+  std::vector<Completion> done_;
+  std::vector<Completion> taken_;
+};

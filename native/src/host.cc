@@ -1,0 +1,107 @@
+// What a daemon asks of its host: memory that stays, allocations that do not wait for the devices it serves, time.
+#include <dirent.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cmath>
+#include <cstdlib>
+#include <vector>
+
+#include "addon.h"
+#include "async.h"
+
+#ifndef PR_SET_IO_FLUSHER
+#define PR_SET_IO_FLUSHER 57
+#define PR_GET_IO_FLUSHER 58
+#endif
+
+namespace {
+
+std::atomic<int> flushersMade{0};
+
+void becomeFlusher(int) {
+  const int before = errno;
+  if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) == 0) ++flushersMade;
+  errno = before;
+}
+
+std::vector<pid_t> threadsOfProcess() {
+  std::vector<pid_t> threads;
+  DIR* tasks = opendir("/proc/self/task");
+  if (tasks == nullptr) return threads;
+  while (dirent* entry = readdir(tasks))
+    if (const pid_t thread = atoi(entry->d_name)) threads.push_back(thread);
+  closedir(tasks);
+  return threads;
+}
+
+/// The flag belongs to a thread and is inherited by the threads that it starts. Node has several before any of our code
+/// runs, so each is told by a signal whose handler sets the flag, as the C library does for setuid.
+Outcome tellEveryThread() {
+  const int signal = SIGRTMIN + 7;
+  struct sigaction action {}, before {};
+  action.sa_handler = becomeFlusher;
+  action.sa_flags = SA_RESTART;
+  sigfillset(&action.sa_mask);
+  if (sigaction(signal, &action, &before) != 0) return failed("sigaction");
+  flushersMade = 0;
+  int told = 0;
+  const pid_t self = static_cast<pid_t>(syscall(SYS_gettid));
+  for (const pid_t thread : threadsOfProcess())
+    if (thread != self && syscall(SYS_tgkill, getpid(), thread, signal) == 0) ++told;
+  // Bounded: a thread that blocks signals is found by who reads the flags back.
+  for (int waits = 0; flushersMade < told && waits < 1000; ++waits) usleep(1000);
+  // Once all have handled it; otherwise the handler stays, since the signal may still come and would end the process.
+  if (flushersMade >= told) sigaction(signal, &before, nullptr);
+  return {};
+}
+
+/// ioFlusherSet(): for every thread of the process
+void ioFlusherSet(const Napi::CallbackInfo& info) {
+  Outcome outcome = prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) == 0 ? tellEveryThread() : failed("prctl PR_SET_IO_FLUSHER");
+  if (outcome.error != 0) throw errorOf(info.Env(), outcome);
+}
+
+/// ioFlusherGet(): boolean, of this thread
+Napi::Value ioFlusherGet(const Napi::CallbackInfo& info) {
+  const int flag = prctl(PR_GET_IO_FLUSHER, 0, 0, 0, 0);
+  if (flag < 0) throw errorOf(info.Env(), failed("prctl PR_GET_IO_FLUSHER"));
+  return Napi::Boolean::New(info.Env(), flag == 1);
+}
+
+/// memoryLock(): what is mapped now and later stays in memory once touched
+void memoryLock(const Napi::CallbackInfo& info) {
+  if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0) throw errorOf(info.Env(), failed("mlockall"));
+}
+
+/// memoryLockBytesMax(): number; Infinity where there is no limit
+Napi::Value memoryLockBytesMax(const Napi::CallbackInfo& info) {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0) throw errorOf(info.Env(), failed("getrlimit"));
+  const double bytes = limit.rlim_cur == RLIM_INFINITY ? INFINITY : static_cast<double>(limit.rlim_cur);
+  return Napi::Number::New(info.Env(), bytes);
+}
+
+/// bootTimeMs(): number, with fractions; counts suspend
+Napi::Value bootTimeMs(const Napi::CallbackInfo& info) {
+  timespec now{};
+  clock_gettime(CLOCK_BOOTTIME, &now);
+  return Napi::Number::New(info.Env(), static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) / 1e6);
+}
+
+}  // namespace
+
+void exportHost(Napi::Env env, Napi::Object exports) {
+  exports.Set("ioFlusherSet", Napi::Function::New(env, ioFlusherSet));
+  exports.Set("ioFlusherGet", Napi::Function::New(env, ioFlusherGet));
+  exports.Set("memoryLock", Napi::Function::New(env, memoryLock));
+  exports.Set("memoryLockBytesMax", Napi::Function::New(env, memoryLockBytesMax));
+  exports.Set("bootTimeMs", Napi::Function::New(env, bootTimeMs));
+}

@@ -1,0 +1,49 @@
+// Socket pairs and bare descriptors, for the kernel's NBD driver.
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "addon.h"
+#include "async.h"
+
+namespace {
+
+/// socketPair(): [number, number]
+Napi::Value socketPair(const Napi::CallbackInfo& info) {
+  int fds[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) throw errorOf(info.Env(), failed("socketpair"));
+  Napi::Array pair = Napi::Array::New(info.Env(), 2);
+  pair.Set(0u, Napi::Number::New(info.Env(), fds[0]));
+  pair.Set(1u, Napi::Number::New(info.Env(), fds[1]));
+  return pair;
+}
+
+/// fdDup(fd): number
+Napi::Value fdDup(const Napi::CallbackInfo& info) {
+  const int fd = fcntl(info[0].As<Napi::Number>().Int32Value(), F_DUPFD_CLOEXEC, 0);
+  if (fd < 0) throw errorOf(info.Env(), failed("fcntl F_DUPFD_CLOEXEC"));
+  return Napi::Number::New(info.Env(), fd);
+}
+
+/// fdClose(fd)
+void fdClose(const Napi::CallbackInfo& info) {
+  if (close(info[0].As<Napi::Number>().Int32Value()) != 0 && errno != EINTR)
+    throw errorOf(info.Env(), failed("close"));
+}
+
+/// fdShutDown(fd): both directions of a socket, for every process that shares it.
+void fdShutDown(const Napi::CallbackInfo& info) {
+  if (shutdown(info[0].As<Napi::Number>().Int32Value(), SHUT_RDWR) != 0 && errno != ENOTCONN)
+    throw errorOf(info.Env(), failed("shutdown"));
+}
+
+}  // namespace
+
+void exportSockets(Napi::Env env, Napi::Object exports) {
+  exports.Set("socketPair", Napi::Function::New(env, socketPair));
+  exports.Set("fdDup", Napi::Function::New(env, fdDup));
+  exports.Set("fdClose", Napi::Function::New(env, fdClose));
+  exports.Set("fdShutDown", Napi::Function::New(env, fdShutDown));
+}

@@ -1,0 +1,96 @@
+import { createRequire } from 'node:module'
+import { getSystemErrorName } from 'node:util'
+
+/** The C++ addon's verbs. TypeScript validates; the addon makes the system call and says which errno came back. */
+export interface Addon {
+  /**
+   * Before the first `engineSubmit`, once. `submission` holds operations of `fieldsPerOp` numbers (see FileEngine),
+   * `completions` pairs of slot and errno; `wake(count)` is told how many pairs are there, and must not throw.
+   */
+  engineStart(submission: Float64Array, completions: Int32Array, wake: (count: number) => void): void
+  /** Takes `count` operations from the submission array, and their buffers, in order, from `pieces`. */
+  engineSubmit(count: number, pieces: readonly Uint8Array[]): void
+
+  /** Opens and locks. `exclusive` for block devices (O_EXCL); `create` makes the file, `createBytes` long. */
+  fileOpen(options: FileOpen): Promise<OpenedFile>
+  /** Finishes what was submitted, then closes, which ends the lock. */
+  fileClose(handle: number): Promise<void>
+
+  socketPair(): [number, number]
+  fdDup(fd: number): number
+  fdClose(fd: number): void
+  /** Both directions of a socket, for every process that shares it. */
+  fdShutDown(fd: number): void
+
+  /** Throws where the kernel has no netlink family `nbd` now. */
+  nbdFamily(): void
+  /** Resolves to the device's index where the kernel answers with one, else -1. */
+  nbdRequest(request: NbdRequest): Promise<number>
+
+  /** PR_SET_IO_FLUSHER for every thread of the process. */
+  ioFlusherSet(): void
+  /** PR_GET_IO_FLUSHER of this thread. */
+  ioFlusherGet(): boolean
+  /** mlockall for all that is mapped now or later, once touched. */
+  memoryLock(): void
+  /** RLIMIT_MEMLOCK; Infinity where there is none. */
+  memoryLockBytesMax(): number
+  /** CLOCK_BOOTTIME in milliseconds, with fractions. */
+  bootTimeMs(): number
+}
+
+export interface FileOpen {
+  path: string
+  create: boolean
+  createBytes: number
+  direct: boolean
+  exclusive: boolean
+}
+
+export interface OpenedFile {
+  handle: number
+  sizeBytes: number
+  /** 1 without direct I/O. */
+  alignBytes: number
+  isBlock: boolean
+  created: boolean
+}
+
+/** NBD_CMD_ of linux/nbd-netlink.h. */
+export const nbdCommands = { connect: 1, disconnect: 2, reconfigure: 3 } as const
+
+export interface NbdRequest {
+  command: (typeof nbdCommands)[keyof typeof nbdCommands]
+  index?: number
+  sizeBytes?: number
+  blockBytes?: number
+  timeoutSec?: number
+  deadConnectionTimeoutSec?: number
+  serverFlags?: number
+  clientFlags?: number
+  socketFds?: readonly number[]
+  identifier?: string
+}
+
+/** What the addon throws and rejects with. */
+export interface AddonError extends Error {
+  /** Positive, as in errno.h. */
+  errno: number
+  /** The system call that failed. */
+  call: string
+  /** The kernel's own words, mostly empty. */
+  words: string
+}
+
+export const isAddonError = (error: unknown): error is AddonError =>
+  error instanceof Error && typeof (error as Partial<AddonError>).call === 'string'
+
+/** `ENOSPC` for 28. */
+export const errnoName = (errno: number): string => getSystemErrorName(-errno)
+
+/** `ioctl BLKSSZGET: ENOTTY`, with the kernel's words if it had any. */
+export const addonErrorText = (error: AddonError): string =>
+  `${error.call}: ${errnoName(error.errno)}${error.words === '' ? '' : ` (${error.words})`}`
+
+// From dist/src/io to the root of the project.
+export const addon = createRequire(import.meta.url)('../../../native/build/Release/blockmesh.node') as Addon
