@@ -45,6 +45,11 @@ export interface MdmClient {
   ): Promise<AnswerOf<N>>
   /** Asks for map notices, now and after every reconnect. */
   subscribe(): Promise<void>
+  /**
+   * Map changes that came from elsewhere (an SDS handed them over). Applied, with `onMap`, as far as they continue this
+   * map without a gap. True if the map is then at least as new as the newest of them.
+   */
+  offerDeltas(deltas: readonly MapDelta[]): boolean
   /** Sent if connected, else dropped (the next registration tells all again). */
   notice<N extends keyof MdmNotices>(name: N, params: MdmNotices[N]): void
   close(): Promise<void>

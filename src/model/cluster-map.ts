@@ -47,7 +47,11 @@ export type MapChange =
   /** The pool no longer has a slice table. */
   | { kind: 'dropSlices'; poolId: PoolId }
 
-/** The changes of one log entry. A map at `version - 1` becomes `version` by applying them in order. */
+/**
+ * The changes of one log entry. A map at `version - 1` becomes `version` by applying them in order. Every log entry makes
+ * one delta, possibly without changes, so that versions are contiguous and a gap can be seen. Only a whole map
+ * (`wholeMap`) stands for itself: it replaces what was there, whatever its version.
+ */
 export interface MapDelta {
   version: number
   changes: MapChange[]
