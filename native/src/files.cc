@@ -84,7 +84,7 @@ Outcome giveSize(Opened& opened, struct stat& status, double createBytes) {
 Outcome prepare(const OpenRequest& request, Opened& opened) {
   struct stat status {};
   if (fstat(opened.traits.fd, &status) != 0) return failed("fstat");
-  if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode)) return failed("open", ENOTBLK);
+  if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode)) return failed("open", EISDIR);
   if (S_ISBLK(status.st_mode) != request.exclusive) return failed("open", ESTALE);
   if (Outcome outcome = lock(opened.traits.fd); outcome.error != 0) return outcome;
   if (S_ISBLK(status.st_mode)) return measureBlockDevice(opened);

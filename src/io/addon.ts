@@ -85,8 +85,18 @@ export interface AddonError extends Error {
 export const isAddonError = (error: unknown): error is AddonError =>
   error instanceof Error && typeof (error as Partial<AddonError>).call === 'string'
 
+// What block devices answer and libuv has no name for.
+const namesBesides = new Map([
+  [52, 'EBADE'],
+  [61, 'ENODATA'],
+  [67, 'ENOLINK'],
+  [84, 'EILSEQ'],
+  [121, 'EREMOTEIO'],
+  [123, 'ENOMEDIUM'],
+])
+
 /** `ENOSPC` for 28. */
-export const errnoName = (errno: number): string => getSystemErrorName(-errno)
+export const errnoName = (errno: number): string => namesBesides.get(errno) ?? getSystemErrorName(-errno)
 
 /** `ioctl BLKSSZGET: ENOTTY`, with the kernel's words if it had any. */
 export const addonErrorText = (error: AddonError): string =>

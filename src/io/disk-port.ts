@@ -76,7 +76,6 @@ function openErrorOf(path: string, errno: number, system: string, cause: Error):
         { cause },
       )
     case 'EISDIR':
-    case 'ENOTBLK':
       return new StorageError(
         'BAD_ARGUMENT',
         { detail: 'this is not a regular file or block device', ...facts },

@@ -1,0 +1,172 @@
+import { execFileSync } from 'node:child_process'
+import { mkdir, mkdtemp, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+import { KiB, MiB } from '../../src/base/units.js'
+import { fileDisks } from '../../src/io/disk-port.js'
+import { diskContract, erase, isZero, randomBytes, read, sync, write } from './disk.js'
+
+const directory = await mkdtemp(join(tmpdir(), 'blockmesh-disk-'))
+t.teardown(() => rm(directory, { recursive: true, force: true }))
+let pathCount = 0
+const freshPath = (): string => join(directory, `disk-${pathCount++}`)
+
+for (const direct of [true, false])
+  diskContract(direct ? 'file, direct' : 'file, buffered', async () => {
+    const path = freshPath()
+    return { port: fileDisks, path, direct, tearDown: () => rm(path, { force: true }) }
+  })
+
+const allocatedBytes = async (path: string): Promise<number> => (await stat(path)).blocks * 512
+
+for (const direct of [true, false])
+  t.test(`erasing gives a file's blocks back to its file system (direct ${direct})`, async t => {
+    const path = freshPath()
+    const disk = await fileDisks.open(path, { createBytes: 16 * MiB, direct })
+    t.equal(await allocatedBytes(path), 0, 'a new disk is sparse')
+    t.equal(await write(disk, 4 * MiB, [randomBytes(8 * MiB)]), null)
+    t.equal(await sync(disk), null)
+    t.ok((await allocatedBytes(path)) >= 8 * MiB)
+    t.equal(await erase(disk, 4 * MiB, 7 * MiB), null)
+    t.equal(await sync(disk), null)
+    const left = await allocatedBytes(path)
+    t.ok(left >= 1 * MiB && left < 1.1 * MiB, `${left} bytes left`)
+    await disk.close()
+  })
+
+t.test('a disk that is slow does not hold up the event loop', async t => {
+  const disk = await fileDisks.open(freshPath(), { createBytes: 64 * MiB, direct: false })
+  const block = randomBytes(4 * MiB)
+  let isOver = false
+  let turnCount = 0
+  let longestMs = 0
+  let lastMs = performance.now()
+  const turn = (): void => {
+    const nowMs = performance.now()
+    longestMs = Math.max(longestMs, nowMs - lastMs)
+    lastMs = nowMs
+    turnCount += 1
+    if (!isOver) setImmediate(turn)
+  }
+  setImmediate(turn)
+  const startMs = performance.now()
+  const errors = await Promise.all([
+    ...Array.from({ length: 16 }, (_, i) => write(disk, i * 4 * MiB, [block])),
+    sync(disk),
+    sync(disk),
+  ])
+  const elapsedMs = performance.now() - startMs
+  isOver = true
+  t.ok(errors.every(error => error === null))
+  t.ok(turnCount > 10, `${turnCount} turns of the event loop in ${elapsedMs} ms`)
+  t.ok(longestMs < elapsedMs / 2, `longest turn ${longestMs} of ${elapsedMs} ms`)
+  await disk.close()
+})
+
+t.test('a disk that others have locked is busy until their process ends', async t => {
+  const path = freshPath()
+  const disk = await fileDisks.open(path, { createBytes: 1 * MiB, direct: false })
+  const openInAnotherProcess = `
+    import { fileDisks } from ${JSON.stringify(new URL('../../src/io/disk-port.js', import.meta.url).href)}
+    fileDisks.open(process.argv[1], { direct: false }).then(() => console.log('open'), error => console.log(error.code))`
+  const attempt = (): string =>
+    execFileSync(process.execPath, ['--input-type=module', '-e', openInAnotherProcess, path], {
+      encoding: 'utf8',
+    }).trim()
+  t.equal(attempt(), 'DEVICE_BUSY')
+  await disk.close()
+  t.equal(attempt(), 'open')
+  // That process ended without closing.
+  await (await fileDisks.open(path, { direct: false })).close()
+})
+
+t.test('a file that got shorter behind our back answers reads of the lost part with an error', async t => {
+  const path = freshPath()
+  const disk = await fileDisks.open(path, { createBytes: 1 * MiB, direct: false })
+  await truncate(path, 64 * KiB)
+  t.equal(await read(disk, 128 * KiB, Buffer.alloc(4 * KiB)), 'EIO')
+  t.equal(await read(disk, 62 * KiB, Buffer.alloc(4 * KiB)), 'EIO')
+  t.equal(await read(disk, 60 * KiB, Buffer.alloc(4 * KiB)), null)
+  await disk.close()
+})
+
+t.test('a direct disk refuses ranges that are not aligned, a buffered one takes them', async t => {
+  const path = freshPath()
+  const direct = await fileDisks.open(path, { createBytes: 1 * MiB, direct: true })
+  t.equal(await write(direct, 100, [randomBytes(direct.alignBytes)]), 'EINVAL')
+  t.equal(await read(direct, 0, Buffer.alloc(100)), 'EINVAL')
+  await direct.close()
+  const buffered = await fileDisks.open(path, { direct: false })
+  t.equal(buffered.alignBytes, 1)
+  const bytes = randomBytes(777)
+  t.equal(await write(buffered, 100, [bytes]), null)
+  const target = Buffer.alloc(777)
+  t.equal(await read(buffered, 100, target), null)
+  t.ok(target.equals(bytes))
+  await buffered.close()
+})
+
+t.test('what cannot be a device is refused with its path and a reason', async t => {
+  await t.rejects(fileDisks.open(directory, { direct: false }), {
+    code: 'BAD_ARGUMENT',
+    context: { device: directory },
+  })
+  await t.rejects(fileDisks.open('/dev/null', { direct: false }), { code: 'BAD_ARGUMENT' })
+  const missing = join(directory, 'no', 'such')
+  await t.rejects(fileDisks.open(missing, { createBytes: 1 * MiB, direct: false }), { code: 'NOT_FOUND' })
+  await t.rejects(fileDisks.open('/proc/self/maps', { direct: true }), { name: 'StorageError' })
+})
+
+t.test(
+  'candidates: files and links in a directory, each thing once, in order; places that are missing yield nothing',
+  async t => {
+    const place = join(directory, 'by-id')
+    await mkdir(join(place, 'folder'), { recursive: true })
+    await writeFile(join(place, 'b'), '')
+    await writeFile(join(place, 'c'), '')
+    await symlink(join(place, 'c'), join(place, 'a'))
+    await symlink(join(place, 'gone'), join(place, 'd'))
+    await symlink('/dev/null', join(place, 'e'))
+    const expected = [join(place, 'a'), join(place, 'b')]
+    t.same(await fileDisks.candidates([join(directory, 'nothing here'), place]), expected)
+    t.same(await fileDisks.candidates([place, join(place, 'c'), place]), expected)
+  },
+)
+
+t.test('a block device is opened once, measured, written and erased', async t => {
+  const backing = freshPath()
+  await writeFile(backing, '')
+  await truncate(backing, 8 * MiB)
+  let device: string
+  try {
+    device = execFileSync('losetup', ['--find', '--show', backing], { encoding: 'utf8', stdio: 'pipe' }).trim()
+  } catch (error) {
+    t.comment(`skipped: losetup does not work here: ${error instanceof Error ? error.message : error}`)
+    return
+  }
+  t.teardown(() => execFileSync('losetup', ['--detach', device]))
+  for (const direct of [true, false]) {
+    const disk = await fileDisks.open(device, { direct, createBytes: 1 * MiB })
+    t.equal(disk.sizeBytes, 8 * MiB)
+    t.equal(disk.alignBytes, direct ? 512 : 1)
+    await t.rejects(fileDisks.open(device, { direct }), { code: 'DEVICE_BUSY' })
+    const written = randomBytes(4 * MiB)
+    t.equal(await write(disk, 0, [written.subarray(0, 1000), written.subarray(1000)]), null)
+    t.equal(await sync(disk), null)
+    t.equal(await erase(disk, 1 * MiB, 2 * MiB), null)
+    t.equal(await sync(disk), null)
+    written.fill(0, 1 * MiB, 3 * MiB)
+    const target = Buffer.alloc(4 * MiB)
+    t.equal(await read(disk, 0, target), null)
+    t.ok(target.equals(written))
+    t.equal(await allocatedBytes(backing), 2 * MiB, 'the backing file has its blocks back')
+    t.equal(await erase(disk, 0, 8 * MiB), null)
+    t.equal(await read(disk, 0, target), null)
+    t.ok(isZero(target))
+    await disk.close()
+  }
+  const link = join(directory, 'link-to-device')
+  await symlink(device, link)
+  t.same(await fileDisks.candidates([device, link]), [device])
+})
