@@ -1,0 +1,5 @@
+export type { BackendDone, BlockBackend, ExportTable, Extent, NbdErrno } from './backend.js'
+export { type NbdConnection, type ServeOptions, serveNbd, serveTransmission } from './connection.js'
+export { transmissionFlagsOf } from './flags.js'
+export { listenNbd, type NbdAddress, type NbdListener, streamOfSocketFd } from './listen.js'
+export type { NbdStream } from './stream.js'

@@ -1,0 +1,18 @@
+/**
+ * The little of a duplex stream that the engine uses: net.Socket and stream.Duplex both fit. `write` must not call
+ * `done` before it returns, and calls it when the bytes have left (their memory may then change).
+ */
+export interface NbdStream {
+  readonly destroyed: boolean
+  readonly writableLength: number
+  write(bytes: Uint8Array, done?: (error?: Error | null) => void): boolean
+  cork(): void
+  uncork(): void
+  pause(): unknown
+  resume(): unknown
+  end(): unknown
+  destroy(): unknown
+  on(event: 'data', listener: (bytes: Buffer) => void): unknown
+  on(event: 'error', listener: (error: Error) => void): unknown
+  on(event: 'end' | 'close' | 'drain', listener: () => void): unknown
+}
