@@ -1,0 +1,5 @@
+export { cleanEpoch, DirtySlices } from './dirty-slices.js'
+export { dirtyCellAt, type FlushNotes, flushImageOf, readFlushImage } from './flush-image.js'
+export { slicePieces } from './pieces.js'
+export { partBytesAt, partsInFlightMax } from './split.js'
+export { isAllZero } from './zeroes.js'
