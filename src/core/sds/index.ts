@@ -1,0 +1,3 @@
+export { MapRing } from './map-ring.js'
+export { askRange, type LockRequest, RangeLocks } from './range-locks.js'
+export * from './roles.js'

@@ -1,0 +1,32 @@
+import type { DeviceId } from '../base/ids.js'
+import { MapRing, SdsView } from '../core/sds/index.js'
+import type { MapDelta } from '../model/index.js'
+import type { Clock, Link, Log } from '../ports/index.js'
+import { SdsCounters } from './counters.js'
+import type { OwnDevice } from './own-device.js'
+import type { Peers } from './replicas.js'
+
+/** What the parts of one SDS share. */
+export class SdsContext {
+  readonly view = new SdsView()
+  readonly ring = new MapRing()
+  readonly devices = new Map<DeviceId, OwnDevice>()
+  readonly counters = new SdsCounters()
+  systemId: string | null = null
+  sdsId: string | null = null
+  /** Number of `sdsId`. */
+  number = 0
+  incarnation = 0
+  /** The MDM has confirmed this process, and the map that says so is here. Until then nothing is served. */
+  isServing = false
+  isStopping = false
+  peers!: Peers
+  /** Takes map changes that another SDS handed over. */
+  takeChanges: (deltas: MapDelta[]) => void = () => {}
+
+  constructor(
+    readonly clock: Clock,
+    readonly link: Link,
+    readonly log: Log,
+  ) {}
+}

@@ -1,0 +1,51 @@
+import type { MetricSample } from '../ports/index.js'
+
+/** What the daemon has done since it started. */
+export class SdsCounters {
+  reads = 0
+  readBytes = 0
+  writes = 0
+  writeBytes = 0
+  trims = 0
+  zeroes = 0
+  flushes = 0
+  copyWrites = 0
+  copyReads = 0
+  resyncBytes = 0
+  refusedStale = 0
+  refusedOther = 0
+  parked = 0
+  sessionsOpened = 0
+  sessionsEnded = 0
+  peerReconnects = 0
+  mediaErrors = 0
+}
+
+const helps: Record<keyof SdsCounters, string> = {
+  reads: 'Client reads answered with data',
+  readBytes: 'Bytes of client reads',
+  writes: 'Client writes answered, on every copy',
+  writeBytes: 'Bytes of client writes',
+  trims: 'Client trims answered',
+  zeroes: 'Client zero requests answered',
+  flushes: 'Flushes answered',
+  copyWrites: 'Changes carried out for the primaries of other SDSs',
+  copyReads: 'Reads served to other SDSs',
+  resyncBytes: 'Bytes copied to joining copies',
+  refusedStale: 'Requests refused because they named an older configuration',
+  refusedOther: 'Requests refused for any other reason',
+  parked: 'Requests that waited for the map to catch up',
+  sessionsOpened: 'Data sessions welcomed',
+  sessionsEnded: 'Data sessions that ended',
+  peerReconnects: 'Sessions to other SDSs that had to be opened again',
+  mediaErrors: 'Device operations that failed',
+}
+
+export function counterSamples(counters: SdsCounters): MetricSample[] {
+  return (Object.keys(helps) as (keyof SdsCounters)[]).map(name => ({
+    name: `blockmesh_sds_${name.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`)}_total`,
+    help: helps[name],
+    kind: 'counter',
+    value: counters[name],
+  }))
+}

@@ -1,0 +1,78 @@
+import { assert } from '../base/assert.js'
+import { chunkKey } from '../base/ids.js'
+import { chunkBytes } from '../base/units.js'
+import { askRange, type LockRequest } from '../core/sds/index.js'
+import type { AckGate } from './map-ack.js'
+import type { OwnDevice } from './own-device.js'
+
+/**
+ * Whatever touches a device: it asks for a range lock in its order of arrival, keeps it until the disk has answered,
+ * and is found in `device.active` in between.
+ */
+export abstract class DeviceRequest implements LockRequest {
+  lockKey = 0
+  lockFrom = 0
+  lockTo = 0
+  lockWantFrom = 0
+  lockWantTo = 0
+  lockShared = false
+  lockWaits = 0
+  /** The map acknowledgement that waits for this request's end. */
+  gate: AckGate | null = null
+  /** Number of the mapping that the request relies on, 0 between servers. */
+  mapping = 0
+  #isHolding = false
+
+  constructor(
+    readonly device: OwnDevice,
+    readonly volume: number,
+    readonly chunk: number,
+  ) {}
+
+  abstract lockGranted(): void
+  /** The configuration changed while the request holds or waits for its lock. */
+  mapChanged(): void {}
+
+  /** Whether the lock is held. */
+  protected get holdsLock(): boolean {
+    return this.#isHolding && this.lockWaits === 0
+  }
+
+  /** For what changes nothing. */
+  protected beginShared(offset: number, length: number): void {
+    this.lockShared = true
+    askRange(this, chunkKey(this.volume, this.chunk), offset, length, false)
+    this.#begin()
+  }
+
+  /**
+   * For changes. While the chunk has no slot, or somebody ahead may take it away or give it one, the whole chunk is
+   * asked for: so a change that finds itself with a part of the chunk locked also finds the chunk allocated.
+   */
+  protected beginExclusive(offset: number, length: number): void {
+    const key = chunkKey(this.volume, this.chunk)
+    const whole = !this.device.store.has(this.volume, this.chunk) || this.device.locks.wholeChunkAsked(key)
+    askRange(this, key, offset, length, whole)
+    this.#begin()
+  }
+
+  #begin(): void {
+    this.device.active.add(this)
+    this.#isHolding = true
+    if (this.device.locks.acquire(this)) this.lockGranted()
+  }
+
+  /** True if the lock covers the whole chunk, as allocating and removing need. */
+  protected get holdsWholeChunk(): boolean {
+    return !this.lockShared && this.lockFrom === 0 && this.lockTo === chunkBytes
+  }
+
+  /** Lets go of the lock. Once. */
+  protected end(): void {
+    assert(this.#isHolding, 'a request ends once')
+    this.#isHolding = false
+    this.device.locks.release(this, !this.lockShared && this.device.store.has(this.volume, this.chunk))
+    this.device.finished(this)
+    this.gate?.requestEnded()
+  }
+}

@@ -1,0 +1,60 @@
+import { type DeviceId, numberOfId } from '../base/ids.js'
+import { RangeLocks, sliceKey } from '../core/sds/index.js'
+import type { SliceRecord } from '../model/index.js'
+import type { DeviceRequest } from './device-request.js'
+import type { DeviceStore } from './store/device-store.js'
+
+/** One device of this SDS with everything that is under way on it. */
+export class OwnDevice {
+  readonly id: DeviceId
+  readonly locks = new RangeLocks()
+  /** Everything that holds or waits for a range lock, in order of arrival. */
+  readonly active = new Set<DeviceRequest>()
+  /** The MDM has confirmed that this process has the device open. */
+  registered = false
+  /** Roles that an unclean stop made void, by slice: up to and with this epoch. */
+  voidEpochs: Map<number, number> | null = null
+  /** Volumes that are gone from the map, to be dropped once nothing of them is under way. */
+  readonly volumesToDrop = new Set<number>()
+  readonly #idle: (() => void)[] = []
+
+  constructor(readonly store: DeviceStore) {
+    this.id = store.deviceId
+  }
+
+  get number(): number {
+    return numberOfId(this.id)
+  }
+
+  /** False while rule 6 makes this device's part in the record void. */
+  holds(pool: number, record: SliceRecord): boolean {
+    if (this.voidEpochs === null) return true
+    return (this.voidEpochs.get(sliceKey(pool, record.slice)) ?? -1) < record.epoch
+  }
+
+  isBusyWith(volume: number): boolean {
+    for (const request of this.active) if (request.volume === volume) return true
+    return false
+  }
+
+  /** Calls back once nothing is under way. */
+  whenIdle(fire: () => void): void {
+    if (this.active.size === 0) fire()
+    else this.#idle.push(fire)
+  }
+
+  finished(request: DeviceRequest): void {
+    this.active.delete(request)
+    if (this.volumesToDrop.size > 0) this.dropVolumes()
+    if (this.active.size === 0) for (const fire of this.#idle.splice(0)) fire()
+  }
+
+  /** Drops the volumes that wait for it and have nothing under way. */
+  dropVolumes(): void {
+    for (const volume of [...this.volumesToDrop]) {
+      if (this.isBusyWith(volume)) continue
+      this.volumesToDrop.delete(volume)
+      this.store.dropVolume(volume, () => {})
+    }
+  }
+}
