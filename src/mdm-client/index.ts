@@ -1,0 +1,2 @@
+export type { MdmClient, MdmClientOptions } from './client.js'
+export { openMdmClient } from './open.js'
