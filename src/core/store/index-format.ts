@@ -1,0 +1,64 @@
+import { objectNumberMax } from '../../base/ids.js'
+import type { ChunkKind } from './chunk-table.js'
+import { damaged } from './superblock.js'
+
+/**
+ * Keys and values of a device's index. See docs/DATA-LAYOUT.md.
+ *
+ *     ['format'] -> 1   ['device'] -> [system id, device id]   ['counter'] -> openings
+ *     ['clean'] -> [first, count, …]: free slots not known to be erased; absent unless the last stop was clean
+ *     ['boot'] -> boot id under which the device was last changed
+ *     ['epoch', pool, slice] -> epoch   ['chunk', volume, chunk] -> 2 * slot, + 1 if thick
+ */
+export const indexFormat = 1
+
+export const indexKeys = {
+  format: ['format'],
+  device: ['device'],
+  counter: ['counter'],
+  clean: ['clean'],
+  boot: ['boot'],
+  epochs: ['epoch'],
+  chunks: ['chunk'],
+} as const
+export const epochKey = (pool: number, slice: number) => ['epoch', pool, slice] as const
+export const chunkIndexKey = (volume: number, chunk: number) => ['chunk', volume, chunk] as const
+
+/** Ranges in the record of a clean stop; more are joined. */
+export const distrustedRangesMax = 4096
+const chunkIndexMax = 2 ** 30 - 1
+
+export const chunkValue = (slot: number, kind: ChunkKind): number => slot * 2 + (kind === 'thick' ? 1 : 0)
+
+export interface ChunkRecord {
+  volume: number
+  chunk: number
+  slot: number
+  kind: ChunkKind
+}
+
+/** One chunk of the index, checked against the device's size. Throws DEVICE_DAMAGED naming the chunk. */
+export function parseChunk(key: readonly (number | string)[], value: unknown, slotCount: number, path: string) {
+  const [, volume, chunk] = key
+  if (!isNumberUpTo(volume, objectNumberMax) || !isNumberUpTo(chunk, chunkIndexMax) || key.length !== 3)
+    throw damaged(path, `its index has an entry that names no chunk: ${key.join('/')}`)
+  if (!isNumberUpTo(value, 2 * slotCount - 1))
+    throw damaged(path, `chunk ${chunk} of volume ${volume} lies beyond its end`, { entry: String(value), slotCount })
+  const record: ChunkRecord = { volume, chunk, slot: value >>> 1, kind: value & 1 ? 'thick' : 'thin' }
+  return record
+}
+
+/** Ranges of the clean stop's record; null if it is not one, and then the stop does not count as clean. */
+export function parseDistrusted(value: unknown, slotCount: number): { first: number; count: number }[] | null {
+  if (!Array.isArray(value) || value.length % 2 !== 0) return null
+  const ranges: { first: number; count: number }[] = []
+  for (let at = 0; at < value.length; at += 2) {
+    const [first, count] = [value[at], value[at + 1]]
+    if (!isNumberUpTo(first, slotCount - 1) || !isNumberUpTo(count, slotCount - first)) return null
+    ranges.push({ first, count })
+  }
+  return ranges
+}
+
+export const isNumberUpTo = (value: unknown, max: number): value is number =>
+  Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= max

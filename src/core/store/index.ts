@@ -1,0 +1,5 @@
+export * from './chunk-table.js'
+export { isZero, signatureOf } from './disk-signature.js'
+export * from './index-format.js'
+export { type SlotRange, SlotTable } from './slot-table.js'
+export * from './superblock.js'

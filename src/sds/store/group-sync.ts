@@ -1,0 +1,65 @@
+import type { Disk } from '../../ports/index.js'
+import type { StoreDone, StoreError } from './device-store.js'
+import type { Health } from './health.js'
+import type { IndexWriter } from './index-writer.js'
+
+/**
+ * Makes what is done durable: data first, then the index. Calls made while a sync is under way share the next one, as
+ * the running one may have begun before what they ask for was written.
+ */
+export class GroupSync {
+  /** Something was changed since the last sync began. At opening too: what a killed process wrote is not durable. */
+  private changed = true
+  private running = false
+  private next: StoreDone[] = []
+
+  constructor(
+    private readonly disk: Disk,
+    private readonly index: IndexWriter,
+    private readonly health: Health,
+  ) {}
+
+  /** To be called when a change is done, before anybody hears of it. */
+  noteChange(): void {
+    this.changed = true
+  }
+
+  /** `done` is never called before this returns. */
+  request(done: StoreDone): void {
+    this.next.push(done)
+    if (!this.running) this.begin()
+  }
+
+  /** True if a sync now would find nothing to do. */
+  get idle(): boolean {
+    return !this.changed && !this.running
+  }
+
+  private begin(): void {
+    this.running = true
+    this.changed = false
+    const sharing = this.next
+    this.next = []
+    this.disk.sync(errno => {
+      if (errno !== null) this.health.mediaFailed(errno)
+      if (this.health.error !== null) return this.end(sharing, this.health.error)
+      this.index.flush(text => {
+        if (text !== null) this.health.indexFailed(text)
+        this.end(sharing, this.health.error)
+      })
+    })
+  }
+
+  private end(sharing: readonly StoreDone[], error: StoreError | null): void {
+    this.running = false
+    for (const done of sharing) done(error)
+    if (this.running || this.next.length === 0) return
+    if (error === null && this.changed) {
+      this.begin()
+      return
+    }
+    const waiting = this.next
+    this.next = []
+    for (const done of waiting) done(error)
+  }
+}

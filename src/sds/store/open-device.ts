@@ -1,0 +1,123 @@
+import { StorageError } from '../../base/errors.js'
+import type { SystemId } from '../../base/ids.js'
+import {
+  ChunkTable,
+  damaged,
+  indexFormat,
+  indexKeys,
+  isNumberUpTo,
+  mappedEntry,
+  parseChunk,
+  parseDistrusted,
+  SlotTable,
+  type Superblock,
+  slotOf,
+  slotOffsetOf,
+} from '../../core/store/index.js'
+import type { Clock, Disk, MetaStore } from '../../ports/index.js'
+import { ChunkStore } from './chunk-store.js'
+import { type DevicePlace, indexDirectoryOf } from './create-device.js'
+import type { DeviceStore } from './device-store.js'
+import { checkDisk, foreign, readDiskLabel, writeLabel } from './label.js'
+import { commitDurably } from './steps.js'
+
+export interface OpenDeviceOptions extends DevicePlace {
+  bootId: string
+  clock: Clock
+  /** Called once, at the first error that makes the device useless for writers. */
+  onFailed?: (reason: string) => void
+}
+
+/**
+ * Opens a device that was found on `disk`; the store then owns the disk and closes it. On an error (DEVICE_FOREIGN,
+ * DEVICE_NEWER, DEVICE_DAMAGED, DEVICE_BUSY, NOT_FOUND, MEDIA_ERROR) the disk stays the caller's.
+ */
+export async function openDevice(options: OpenDeviceOptions): Promise<DeviceStore> {
+  const { disk, systemId, metaStores, clock, bootId, onFailed = () => {} } = options
+  const found = await readDiskLabel(disk)
+  if (found.kind === 'blank') throw new StorageError('NOT_FOUND', { detail: `${disk.path} is blank: not a device` })
+  if (found.kind === 'foreign') throw foreign(disk.path, found.what)
+  const { superblock, lesserCopy } = found.label
+  checkLabel(disk, superblock, systemId)
+  const { deviceId } = superblock
+  const index = await metaStores.open(indexDirectoryOf(options.indexDirectory, deviceId))
+  try {
+    checkIndex(index, disk.path, superblock)
+    const content = loadIndex(index, disk.path, superblock.slotCount)
+    const opened = { cleanStop: content.cleanStop, sameBoot: index.get(indexKeys.boot) === bootId }
+    // The flush behind this also makes durable what a killed process left visible: a slot that its index gave up is free
+    // for others from here on, so it must not come back.
+    const counter = superblock.counter + 1
+    await commitDurably(index, disk.path, [{ put: indexKeys.counter, value: counter }])
+    await writeLabel(disk, { ...superblock, counter }, lesserCopy)
+    return new ChunkStore({ disk, index, clock, deviceId, systemId, bootId, ...content, opened, onFailed })
+  } catch (error) {
+    await index.close()
+    throw error
+  }
+}
+
+function checkLabel(disk: Disk, superblock: Superblock, systemId: SystemId): void {
+  if (superblock.systemId !== systemId)
+    throw foreign(disk.path, `device ${superblock.deviceId} of another system, ${superblock.systemId}`)
+  checkDisk(disk)
+  const wantBytes = slotOffsetOf(superblock.slotCount)
+  if (disk.sizeBytes < wantBytes)
+    throw damaged(disk.path, 'the disk has shrunk', { haveBytes: disk.sizeBytes, wantBytes })
+}
+
+/**
+ * The index must be this device's and of its time. An opening raises the index's counter, durably, before the
+ * superblock's: so it is equal, or one ahead where an opening was interrupted.
+ */
+function checkIndex(index: MetaStore, path: string, { systemId, deviceId, counter }: Superblock): void {
+  const format = index.get(indexKeys.format)
+  if (format === undefined) throw damaged(path, 'its index is missing or empty', { deviceId })
+  if (isNumberUpTo(format, Number.MAX_SAFE_INTEGER) && format > indexFormat)
+    throw new StorageError('DEVICE_NEWER', { device: path, haveIndexFormat: format, knownFormat: indexFormat })
+  if (format !== indexFormat) throw damaged(path, 'its index has no valid format')
+  const owner = index.get(indexKeys.device)
+  if (!Array.isArray(owner) || owner[0] !== systemId || owner[1] !== deviceId)
+    throw damaged(path, `its index belongs to another device, ${String(owner)}`, { deviceId })
+  const indexCounter = index.get(indexKeys.counter)
+  if (indexCounter === counter || indexCounter === counter + 1) return
+  const older = isNumberUpTo(indexCounter, counter)
+    ? 'its index is older than the device'
+    : 'it is older than its index'
+  throw damaged(path, older, { indexCounter: String(indexCounter), deviceCounter: counter })
+}
+
+function loadIndex(index: MetaStore, path: string, slotCount: number) {
+  const slots = new SlotTable(slotCount)
+  const chunks = new ChunkTable()
+  const counts = { thin: 0, thick: 0 }
+  let volume = chunks.find(0)
+  for (const { key, value } of index.range(indexKeys.chunks)) {
+    const record = parseChunk(key, value, slotCount, path)
+    if (!slots.own(record.slot)) throw ownedTwice(path, chunks, record)
+    if (volume?.volume !== record.volume) volume = chunks.open(record.volume)
+    volume.set(record.chunk, mappedEntry(record.slot, record.kind))
+    counts[record.kind]++
+  }
+  // Unless the last stop was clean, every free slot may hold data of a chunk that was removed, or never got its entry.
+  const distrusted = parseDistrusted(index.get(indexKeys.clean), slotCount)
+  for (const range of distrusted ?? [{ first: 0, count: slotCount }]) slots.distrust(range)
+  const { thin: thinChunks, thick: thickChunks } = counts
+  return { slots, chunks, thinChunks, thickChunks, epochMax: epochMaxOf(index), cleanStop: distrusted !== null }
+}
+
+function epochMaxOf(index: MetaStore): number {
+  let epochMax = 0
+  for (const { value } of index.range(indexKeys.epochs))
+    if (isNumberUpTo(value, Number.MAX_SAFE_INTEGER)) epochMax = Math.max(epochMax, value)
+  return epochMax
+}
+
+function ownedTwice(path: string, chunks: ChunkTable, second: { volume: number; chunk: number; slot: number }) {
+  const { volume, chunk, slot } = second
+  const names = [`${chunk} of volume ${volume}`]
+  for (const other of [...chunks.volumes(), volume])
+    for (const { chunk, entry } of chunks.find(other)?.entries() ?? [])
+      if (slotOf(entry) === slot) names.unshift(`${chunk} of volume ${other}`)
+  return damaged(path, `two chunks claim slot ${slot}: ${[...new Set(names)].join(' and ')}`)
+}

@@ -1,0 +1,38 @@
+import { StorageError } from '../../base/errors.js'
+import type { Disk, DiskDone, MetaStore, MetaWrite } from '../../ports/index.js'
+
+/** The ports as promises, for opening and preparing devices, where one step follows the other. */
+
+export const readDisk = (disk: Disk, offsetBytes: number, lengthBytes: number): Promise<Buffer> => {
+  const target = Buffer.alloc(lengthBytes)
+  return diskStep(disk, 'read', done => disk.read(offsetBytes, target, done)).then(() => target)
+}
+
+export const writeDisk = (disk: Disk, offsetBytes: number, bytes: Buffer): Promise<void> =>
+  diskStep(disk, 'write', done => disk.write(offsetBytes, [bytes], done))
+
+export const syncDisk = (disk: Disk): Promise<void> => diskStep(disk, 'sync', done => disk.sync(done))
+
+/** Makes all writes, durably. */
+export async function commitDurably(index: MetaStore, path: string, writes: readonly MetaWrite[]): Promise<void> {
+  await indexStep(path, done => index.commit(writes, done))
+  await indexStep(path, done => index.flush(done))
+}
+
+function diskStep(disk: Disk, verb: string, begin: (done: DiskDone) => void): Promise<void> {
+  return new Promise((resolve, reject) =>
+    begin(errno =>
+      errno === null ? resolve() : reject(new StorageError('MEDIA_ERROR', { device: disk.path, verb, errno })),
+    ),
+  )
+}
+
+function indexStep(path: string, begin: (done: (error: string | null) => void) => void): Promise<void> {
+  return new Promise((resolve, reject) =>
+    begin(text => {
+      const facts = { device: path, error: String(text), remedy: 'look for a full or failing state directory' }
+      if (text === null) resolve()
+      else reject(new StorageError('MEDIA_ERROR', { detail: 'the index of the device cannot be written', ...facts }))
+    }),
+  )
+}
