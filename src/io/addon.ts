@@ -31,10 +31,8 @@ export interface Addon {
   ioFlusherSet(): void
   /** PR_GET_IO_FLUSHER of this thread. */
   ioFlusherGet(): boolean
-  /** mlockall for all that is mapped now or later, once touched. */
-  memoryLock(): void
-  /** RLIMIT_MEMLOCK; Infinity where there is none. */
-  memoryLockBytesMax(): number
+  /** Locks the program and its libraries, as mapped now, in memory; returns how many bytes that is. */
+  memoryLockFiles(): number
   /** CLOCK_BOOTTIME in milliseconds, with fractions. */
   bootTimeMs(): number
 }
