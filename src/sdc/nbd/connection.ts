@@ -195,7 +195,8 @@ class ServedStream implements NbdConnection {
       if (outcome.unread.length > 0) this.#transmission?.take(outcome.unread)
     } else if (outcome?.kind === 'refused') {
       this.#options.log.warn('nbd.refused', { why: outcome.why })
-      this.#destroy(outcome.why)
+      this.#why = outcome.why
+      this.#linger()
     } else this.#linger()
   }
 
