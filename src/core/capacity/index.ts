@@ -1,0 +1,9 @@
+export { admitShrink, admitVolume } from './admission.js'
+export {
+  accountsWith,
+  deviceFill,
+  freeForVolumesBytes,
+  type PoolAccounts,
+  poolAccounts,
+  volumesOf,
+} from './pool-capacity.js'

@@ -1,0 +1,142 @@
+import type {
+  DeviceId,
+  FaultSetId,
+  MappingId,
+  PoolId,
+  ProtectionDomainId,
+  SdcId,
+  SdsId,
+  SystemId,
+  VolumeId,
+} from '../../base/ids.js'
+import type { Endpoint, LimitPolicy, Mapping, SliceRecord, Volume } from '../../model/index.js'
+import type { OpenedDevice } from '../../wire/control.js'
+import type { JoinedCopy, Settlement } from '../slices/index.js'
+
+/** A pool's new slice table: the planner's result, only checked when it is applied. `null`: it can have none. */
+export interface PoolPlan {
+  slices: SliceRecord[] | null
+}
+
+/** Written to thin volumes of the pool, counted once: what the SDSs reported when the command was made. */
+interface ThinAllocated {
+  thinAllocatedBytes: number
+}
+
+/**
+ * Everything that can change the system, in ids: names are resolved before. A command holds all that its outcome
+ * depends on beside the state: no clock, no chance, nothing that only one MDM knows.
+ */
+export interface Commands {
+  createSystem: { systemId: SystemId; name: string }
+
+  addProtectionDomain: { name: string }
+  renameProtectionDomain: { id: ProtectionDomainId; name: string }
+  removeProtectionDomain: { id: ProtectionDomainId }
+
+  addFaultSet: { protectionDomainId: ProtectionDomainId; name: string }
+  renameFaultSet: { id: FaultSetId; name: string }
+  removeFaultSet: { id: FaultSetId }
+
+  addPool: {
+    protectionDomainId: ProtectionDomainId
+    name: string
+    zeroPadding: boolean
+    sparePercent: number | null
+    sliceCount: number
+  }
+  renamePool: { id: PoolId; name: string }
+  removePool: { id: PoolId }
+  setZeroPadding: { id: PoolId; zeroPadding: boolean }
+  setSparePercent: { id: PoolId; sparePercent: number | null } & ThinAllocated
+  setLimitPolicy: { id: PoolId; policy: LimitPolicy | null }
+
+  addSds: {
+    protectionDomainId: ProtectionDomainId
+    faultSetId: FaultSetId | null
+    name: string
+    endpoint: Endpoint
+    guid: string
+  }
+  renameSds: { id: SdsId; name: string }
+  removeSds: { id: SdsId }
+  /** A process of an SDS that was not registered before; carries what its return does to slices. */
+  registerSds: {
+    id: SdsId
+    processId: string
+    endpoint: Endpoint
+    devices: OpenedDevice[]
+    settlement: Settlement
+  }
+  /** Slices that waited and can be decided: a connection came back, or the grace period is over. */
+  settle: { settlement: Settlement }
+  copiesJoined: { sdsId: SdsId; incarnation: number; poolId: PoolId; slices: JoinedCopy[] }
+
+  /** `name` null: the MDM makes one. */
+  addDevice: { sdsId: SdsId; poolId: PoolId; path: string; name: string | null }
+  /** The SDS has initialised a pending device. `plan` is absent while the pool's volumes keep the table as it is. */
+  deviceReady: { id: DeviceId; capacityBytes: number; path: string; plan: PoolPlan | null }
+  renameDevice: { id: DeviceId; name: string }
+  removeDevice: { id: DeviceId; plan: PoolPlan | null } & ThinAllocated
+
+  /** `plan`: for the pool's first volume, where a ready device holds no copies yet. */
+  addVolume: {
+    poolId: PoolId
+    name: string
+    sizeBytes: number
+    type: Volume['type']
+    plan: PoolPlan | null
+  } & ThinAllocated
+  renameVolume: { id: VolumeId; name: string }
+  growVolume: { id: VolumeId; sizeBytes: number } & ThinAllocated
+  removeVolume: { id: VolumeId }
+
+  registerSdc: { guid: string; processId: string; name: string }
+  renameSdc: { id: SdcId; name: string }
+  removeSdc: { id: SdcId }
+
+  mapVolume: {
+    volumeId: VolumeId
+    sdcId: SdcId
+    accessMode: Mapping['accessMode']
+    allowMultipleMappings: boolean
+    iopsLimit: number | null
+    bandwidthLimitKbPerSec: number | null
+  }
+  /** `sdcId` null: from all. */
+  unmapVolume: { volumeId: VolumeId; sdcId: SdcId | null }
+  /** A limit left out keeps its value. */
+  setMappingLimits: {
+    volumeId: VolumeId
+    sdcId: SdcId
+    iopsLimit?: number | null | undefined
+    bandwidthLimitKbPerSec?: number | null | undefined
+  }
+}
+export type CommandKind = keyof Commands
+export type Command = { [K in CommandKind]: { kind: K } & Commands[K] }[CommandKind]
+
+/** What a command answers; those not named here answer nothing. */
+export interface CommandAnswers {
+  addProtectionDomain: { id: ProtectionDomainId }
+  addFaultSet: { id: FaultSetId }
+  addPool: { id: PoolId }
+  addSds: { id: SdsId }
+  registerSds: { sdsId: SdsId; incarnation: number }
+  copiesJoined: { joined: number }
+  addDevice: { id: DeviceId }
+  addVolume: { id: VolumeId; sizeBytes: number }
+  registerSdc: { sdcId: SdcId; incarnation: number }
+  mapVolume: { id: MappingId }
+  unmapVolume: { removed: Mapping[] }
+}
+export type CommandAnswer<K extends CommandKind> = K extends keyof CommandAnswers
+  ? CommandAnswers[K]
+  : Record<string, never>
+
+/** A command as it stands in the log. A client's repetition of its last number is answered, not done, again. */
+export interface LogEntry {
+  client: string | null
+  number: number
+  command: Command
+}

@@ -1,0 +1,112 @@
+import { StorageError } from '../../../base/errors.js'
+import type { DeviceId } from '../../../base/ids.js'
+import { deviceBytesMin } from '../../../base/limits.js'
+import { chunkBytes, GiB } from '../../../base/units.js'
+import { copiesOf, type Device, type MapChange } from '../../../model/index.js'
+import { admitShrink, poolAccounts } from '../../capacity/index.js'
+import type { PoolPlan } from '../commands.js'
+import { checkLimit, type Deciders, done, drop, find, put, rows } from '../decider.js'
+import { checkName, checkUnique } from '../names.js'
+import { hasVolumes, mapWithDevice, planChanges } from '../plan.js'
+import { type MdmState, nextId } from '../state.js'
+import { systemLimits } from '../system-limits.js'
+
+/** Devices: added as pending, ready once their SDS has initialised them. */
+export const deviceDeciders: Deciders<'addDevice' | 'deviceReady' | 'renameDevice' | 'removeDevice'> = {
+  addDevice(state, { sdsId, poolId, path, name }) {
+    const sds = find(state, 'sdss', sdsId)
+    const pool = find(state, 'pools', poolId)
+    const devices = rows(state, 'devices')
+    const ofSds = devices.filter(device => device.sdsId === sdsId)
+    const ofPool = devices.filter(device => device.poolId === poolId)
+    if (pool.protectionDomainId !== sds.protectionDomainId)
+      throw new StorageError('BAD_ARGUMENT', {
+        detail: 'a device and its storage pool are in the same protection domain',
+        sds: sds.name,
+        pool: pool.name,
+        remedy: 'choose a pool of the SDS’s protection domain',
+      })
+    const same = ofSds.find(device => device.path === path)
+    if (same)
+      throw new StorageError('ALREADY_EXISTS', {
+        detail: 'the SDS has this device already',
+        sds: sds.name,
+        path,
+        device: same.name,
+        remedy: 'a device is added once',
+      })
+    checkLimit('devices of an SDS', ofSds.length, systemLimits.devicesPerSds, sds.name)
+    checkLimit('devices in a storage pool', ofPool.length, systemLimits.devicesPerPool, pool.name)
+    const id = nextId<'device'>(state)
+    const given = name ?? `device-${state.nextNumber}`
+    checkName('device', given)
+    checkUnique('device', given, devices)
+    const device: Device = {
+      id,
+      name: given,
+      sdsId,
+      poolId,
+      path,
+      originalPath: path,
+      capacityBytes: 0,
+      state: 'pending',
+    }
+    return { changes: [put('devices', device)], answer: { id } }
+  },
+
+  deviceReady(state, { id, capacityBytes, path, plan }) {
+    const device = find(state, 'devices', id)
+    const pool = find(state, 'pools', device.poolId)
+    if (device.state !== 'pending')
+      throw new StorageError('IN_USE', { detail: 'the device is ready already', device: device.name })
+    if (capacityBytes < deviceBytesMin - 64 * 1024 ** 2 || capacityBytes % chunkBytes !== 0)
+      throw new StorageError('BAD_ARGUMENT', {
+        detail: `a device has at least ${deviceBytesMin / GiB} GiB, in whole MiB`,
+        device: device.name,
+        path,
+        capacityBytes,
+        remedy: 'use a larger device',
+      })
+    const ready: Device = { ...device, state: 'ready', capacityBytes, path }
+    return done(put('devices', ready), ...tableAfter(state, device, ready, plan))
+  },
+
+  renameDevice(state, { id, name }) {
+    const device = find(state, 'devices', id)
+    checkName('device', name)
+    checkUnique('device', name, rows(state, 'devices'), id)
+    return done(put('devices', { ...device, name }))
+  },
+
+  removeDevice(state, { id, plan, thinAllocatedBytes }) {
+    const device = find(state, 'devices', id)
+    const pool = find(state, 'pools', device.poolId)
+    if (hasVolumes(state.map, pool.id)) {
+      if (holdsCopies(state, id))
+        throw new StorageError('IN_USE', {
+          detail: 'the device holds copies of the pool’s volumes',
+          device: device.name,
+          pool: pool.name,
+          remedy: 'remove the volumes of the pool first',
+        })
+      const after = poolAccounts(mapWithDevice(state.map, device, null), pool.id)
+      admitShrink(pool, after, thinAllocatedBytes, 'removing this device')
+    }
+    return done(...tableAfter(state, device, null, plan), drop('devices', id))
+  },
+}
+
+/** While the pool has no volumes its table follows its ready devices; afterwards it stays. */
+function tableAfter(state: MdmState, before: Device, after: Device | null, plan: PoolPlan | null): MapChange[] {
+  const pool = find(state, 'pools', before.poolId)
+  const mayPlan = !hasVolumes(state.map, pool.id)
+  if (plan && mayPlan) return planChanges(state, mapWithDevice(state.map, before, after), pool, plan)
+  if (!after && holdsCopies(state, before.id))
+    throw new StorageError('IN_USE', { detail: 'the device holds copies', device: before.name, remedy: 'try again' })
+  return []
+}
+
+function holdsCopies(state: MdmState, id: DeviceId): boolean {
+  const records = state.map.slices.get(state.map.tables.devices.get(id)!.poolId) ?? []
+  return records.some(record => copiesOf(record).includes(id))
+}

@@ -1,0 +1,121 @@
+import { StorageError } from '../../../base/errors.js'
+import type { DeviceId, SdsId } from '../../../base/ids.js'
+import type { Device, Endpoint, MapChange, Sds } from '../../../model/index.js'
+import type { OpenedDevice } from '../../../wire/control.js'
+import { joinedRecords } from '../../slices/index.js'
+import { checkLimit, checkUnused, type Deciders, done, drop, find, put, rows } from '../decider.js'
+import { checkName, checkUnique } from '../names.js'
+import { settlementChanges } from '../settlement.js'
+import { type MdmState, nextId } from '../state.js'
+import { systemLimits } from '../system-limits.js'
+
+/** SDSs: what people add, and what their processes report. */
+export const sdsDeciders: Deciders<'addSds' | 'renameSds' | 'removeSds' | 'registerSds' | 'settle' | 'copiesJoined'> = {
+  addSds(state, { protectionDomainId, faultSetId, name, endpoint, guid }) {
+    const domain = find(state, 'protectionDomains', protectionDomainId)
+    const sdss = rows(state, 'sdss')
+    const beside = sdss.filter(sds => sds.protectionDomainId === protectionDomainId)
+    checkName('SDS', name)
+    checkUnique('SDS', name, sdss)
+    checkLimit('SDSs', sdss.length, systemLimits.sdss)
+    checkLimit('SDSs in a protection domain', beside.length, systemLimits.sdssPerDomain, domain.name)
+    checkEndpoint(sdss, endpoint, null)
+    const same = sdss.find(sds => sds.guid === guid)
+    if (same)
+      throw new StorageError('ALREADY_EXISTS', { detail: 'this SDS is part of the system already', sds: same.name })
+    if (faultSetId !== null) {
+      const faultSet = find(state, 'faultSets', faultSetId)
+      if (faultSet.protectionDomainId !== protectionDomainId)
+        throw new StorageError('BAD_ARGUMENT', {
+          detail: 'an SDS and its fault set are in the same protection domain',
+          sds: name,
+          faultSet: faultSet.name,
+          remedy: `choose a fault set of ${domain.name}`,
+        })
+      const members = beside.filter(sds => sds.faultSetId === faultSetId)
+      checkLimit('SDSs in a fault set', members.length, systemLimits.sdssPerFaultSet, faultSet.name)
+    }
+    const id = nextId<'sds'>(state)
+    const sds: Sds = { id, name, protectionDomainId, faultSetId, endpoint, guid, incarnation: 0, processId: '' }
+    return { changes: [put('sdss', sds)], answer: { id } }
+  },
+
+  renameSds(state, { id, name }) {
+    const sds = find(state, 'sdss', id)
+    checkName('SDS', name)
+    checkUnique('SDS', name, rows(state, 'sdss'), id)
+    return done(put('sdss', { ...sds, name }))
+  },
+
+  removeSds(state, { id }) {
+    const { name } = find(state, 'sdss', id)
+    const devices = rows(state, 'devices').filter(device => device.sdsId === id)
+    checkUnused('SDS', name, devices, 'devices', 'remove its devices first')
+    return done(drop('sdss', id))
+  },
+
+  registerSds(state, { id, processId, endpoint, devices, settlement }) {
+    const sds = find(state, 'sdss', id)
+    // The same process again: it keeps its incarnation and changes nothing.
+    if (sds.processId === processId) return { changes: [], answer: { sdsId: id, incarnation: sds.incarnation } }
+    checkEndpoint(rows(state, 'sdss'), endpoint, id)
+    checkEpochs(state, sds, devices)
+    const incarnation = sds.incarnation + 1
+    const changes: MapChange[] = [put('sdss', { ...sds, endpoint, processId, incarnation })]
+    changes.push(...settlementChanges(state, settlement, pathsFound(state, id, devices)))
+    return { changes, answer: { sdsId: id, incarnation } }
+  },
+
+  settle(state, { settlement }) {
+    return done(...settlementChanges(state, settlement, new Map()))
+  },
+
+  copiesJoined(state, { sdsId, incarnation, poolId, slices }) {
+    const sds = find(state, 'sdss', sdsId)
+    find(state, 'pools', poolId)
+    // A report of an older process is void: it may know of writes that only it had under way.
+    if (sds.incarnation !== incarnation) return { changes: [], answer: { joined: 0 } }
+    const records = joinedRecords(state.map, state.map.slices.get(poolId) ?? [], sdsId, slices)
+    const changes: MapChange[] = records.length > 0 ? [{ kind: 'slices', poolId, slices: records }] : []
+    return { changes, answer: { joined: records.length } }
+  },
+}
+
+function checkEndpoint(sdss: readonly Sds[], { host, port }: Endpoint, ownId: SdsId | null): void {
+  const other = sdss.find(sds => sds.id !== ownId && sds.endpoint.host === host && sds.endpoint.port === port)
+  if (!other) return
+  throw new StorageError('ALREADY_EXISTS', {
+    detail: 'another SDS has this address',
+    endpoint: `${host}:${port}`,
+    sds: other.name,
+    remedy: 'give every SDS an address of its own',
+  })
+}
+
+/** A device that knows an epoch above all of ours has lived under a newer configuration than this one. */
+export function checkEpochs(state: MdmState, sds: Sds, devices: readonly OpenedDevice[]): void {
+  for (const { deviceId, epochMax } of devices) {
+    const device = state.map.tables.devices.get(deviceId)
+    if (!device || device.sdsId !== sds.id) continue
+    const known = state.epochHigh.get(device.poolId) ?? 0
+    if (epochMax <= known) continue
+    throw new StorageError('CONFIGURATION', {
+      detail: 'the device knows a newer configuration than this MDM: the MDM has gone back in time',
+      sds: sds.name,
+      device: device.name,
+      deviceEpoch: epochMax,
+      knownEpoch: known,
+      remedy: 'bring back the newest MDM directory; nothing of this SDS is used until then',
+    })
+  }
+}
+
+/** Devices that were found at another path than last time. */
+function pathsFound(state: MdmState, sdsId: SdsId, opened: readonly OpenedDevice[]): Map<DeviceId, Device> {
+  const moved = new Map<DeviceId, Device>()
+  for (const { deviceId, path } of opened) {
+    const device = state.map.tables.devices.get(deviceId)
+    if (device && device.sdsId === sdsId && device.path !== path) moved.set(device.id, { ...device, path })
+  }
+  return moved
+}

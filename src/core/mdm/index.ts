@@ -1,0 +1,7 @@
+export { buildAddVolume, buildDeviceReady, buildRemoveDevice } from './build.js'
+export type { Command, CommandAnswer, CommandKind, Commands, LogEntry, PoolPlan } from './commands.js'
+export { answeredBefore, apply, type Decision, decide } from './decide.js'
+export { checkEpochs } from './deciders/sdss.js'
+export { resolve } from './refs.js'
+export { digest, emptyState, type MdmState, type Outcome, restore, type Snapshot, snapshotOf } from './state.js'
+export { systemLimits } from './system-limits.js'
