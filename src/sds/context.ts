@@ -1,6 +1,6 @@
 import type { DeviceId } from '../base/ids.js'
 import { MapRing, SdsView } from '../core/sds/index.js'
-import type { MapDelta } from '../model/index.js'
+import { type ClusterMap, emptyMap, type MapDelta } from '../model/index.js'
 import type { Clock, Link, Log } from '../ports/index.js'
 import { SdsCounters } from './counters.js'
 import type { OwnDevice } from './own-device.js'
@@ -21,6 +21,8 @@ export class SdsContext {
   isServing = false
   isStopping = false
   peers!: Peers
+  /** The map's tables, for what is rare. */
+  tables: () => ClusterMap['tables'] = () => emptyMap().tables
   /** Takes map changes that another SDS handed over. */
   takeChanges: (deltas: MapDelta[]) => void = () => {}
 

@@ -1,0 +1,205 @@
+import { assert } from '../base/assert.js'
+import { type ErrorCode, errorCodeOfWire } from '../base/errors.js'
+import { chunkBytes } from '../base/units.js'
+import type { SliceRecord } from '../model/index.js'
+import { type DataFrame, frameFlags, makeFrame, opcodes } from '../wire/data.js'
+import { checkClientRequest } from './admission.js'
+import { DeviceRequest } from './device-request.js'
+import type { CopyOwner, CopySend } from './replicas.js'
+import type { Session } from './session.js'
+import type { StoreDone, StoreError } from './store/device-store.js'
+import { codeOfStoreError } from './store-error.js'
+
+/** What a request does to the copies; decided by the primary alone, so that all copies round it in the same way. */
+type Deed = 'write' | 'zero' | 'remove' | 'nothing'
+type Phase = 'waiting' | 'applying' | 'undoing' | 'ended'
+
+const fullRetryMs = 1_000
+
+/**
+ * A client's write, trim or zero at the primary (design section 5, rule 2): all copies or no answer. Under the exclusive
+ * lock it goes to every other copy of the record and to the own disk, side by side. When the record changes it is sent
+ * again to all copies of the new one; when this device is no longer primary it is refused once the own disk is done.
+ */
+export class PrimaryChange extends DeviceRequest implements CopyOwner {
+  #phase: Phase = 'waiting'
+  #deed: Deed = 'nothing'
+  #record: SliceRecord | undefined
+  #sends: CopySend[] = []
+  #ownPending = false
+  #ownError: ErrorCode | null = null
+  #copyError: ErrorCode | null = null
+  /** Set where the configuration took the change away from us. */
+  #lostTo: ErrorCode | null = null
+  /** The chunk had no slot before this change. */
+  #isFirst = false
+
+  constructor(
+    readonly session: Session,
+    readonly frame: DataFrame,
+  ) {
+    super(session.device, frame.volume, frame.chunk)
+    this.mapping = frame.mapping
+  }
+
+  start(): void {
+    this.beginExclusive(this.frame.offset, this.frame.length)
+  }
+
+  override lockGranted(): void {
+    const { context } = this.session
+    const verdict = checkClientRequest(context, this.session, this.frame)
+    if (verdict !== 'admit') return this.#refuse(verdict === 'park' ? 'NOT_READY' : verdict)
+    const { pool, slice, volume, chunk } = this.frame
+    const isAllocated = this.device.store.has(volume, chunk)
+    this.#deed = deedOf(this.frame, isAllocated, context.view.pools.get(pool)!.zeroPadding)
+    if (this.#deed === 'nothing') return this.#succeed()
+    if (!isAllocated && this.#deed !== 'remove') {
+      assert(this.holdsWholeChunk, 'a chunk is allocated under a lock of the whole chunk')
+      const kind = context.view.volumes.get(volume)!.thick ? 'thick' : 'thin'
+      if (!this.device.store.reserve(volume, chunk, kind, false)) return this.#refuse('OUT_OF_SPACE')
+      this.#isFirst = true
+    }
+    this.#phase = 'applying'
+    this.#record = context.view.record(pool, slice)
+    this.#sendToCopies()
+    this.#applyHere()
+  }
+
+  override mapChanged(): void {
+    if (this.#phase !== 'applying' && this.#phase !== 'undoing') return
+    const { view } = this.session.context
+    const record = view.record(this.frame.pool, this.frame.slice)
+    const isGone = !view.volumes.has(this.volume)
+    if (record === this.#record && !isGone) return
+    for (const send of this.#sends) send.abandon()
+    this.#sends = []
+    this.#record = record
+    this.#copyError = null
+    if (isGone) this.#lostTo = 'NOT_MAPPED'
+    else if (record?.primary !== this.device.id) this.#lostTo = 'STALE_EPOCH'
+    else this.#sendToCopies()
+    this.#settle()
+  }
+
+  copyAnswered(send: CopySend, status: number): void {
+    const code = status === 0 ? null : errorCodeOfWire(status)
+    if (code === 'OUT_OF_SPACE' && this.#phase === 'applying' && !this.#isFirst) {
+      // All copies had a slot for it, or should have had. Nothing to give back, and no answer with fewer copies.
+      this.session.context.log.warn('sds.copy-full', { deviceId: send.peer.deviceId, volume: this.volume })
+      send.peer.sendLater(send, fullRetryMs)
+      return
+    }
+    const at = this.#sends.indexOf(send)
+    if (at < 0) return
+    this.#sends.splice(at, 1)
+    if (code !== null && this.#copyError !== 'OUT_OF_SPACE') this.#copyError = code
+    this.#settle()
+  }
+
+  #sendToCopies(): void {
+    const { secondary, joining } = this.#record!
+    if (secondary !== null) this.#sendTo(secondary)
+    if (joining !== null) this.#sendTo(joining)
+  }
+
+  #sendTo(deviceId: SliceRecord['primary']): void {
+    this.#sends.push(this.session.context.peers.send(this, deviceId, this.#copyFrame(), true))
+  }
+
+  #copyFrame(): DataFrame {
+    const { flags, pool, slice, volume, chunk } = this.frame
+    const { epoch } = this.#record!
+    const place = { pool, slice, epoch, volume, chunk }
+    const fua = flags & frameFlags.fua
+    if (this.#phase === 'undoing' || this.#deed === 'remove')
+      return makeFrame({ ...place, opcode: opcodes.copyTrim, flags: fua, offset: 0, length: chunkBytes })
+    const { offset, length, body } = this.frame
+    if (this.#deed === 'write') return makeFrame({ ...place, opcode: opcodes.copyWrite, flags: fua, offset, length, body })
+    // A chunk that this copy has is to be allocated on the others as well.
+    return makeFrame({ ...place, opcode: opcodes.copyZero, flags: fua | frameFlags.keepAllocated, offset, length })
+  }
+
+  #applyHere(): void {
+    this.#ownPending = true
+    const { store } = this.device
+    const { volume, chunk, offset, length, body } = this.frame
+    const done: StoreDone = error => this.#appliedHere(error)
+    if (this.#deed === 'write') store.write(volume, chunk, offset, body, done)
+    else if (this.#deed === 'zero') store.zero(volume, chunk, offset, length, done)
+    else store.remove(volume, chunk, done)
+  }
+
+  #appliedHere(error: StoreError | null): void {
+    if (error === null && (this.frame.flags & frameFlags.fua) !== 0) {
+      this.device.store.sync(syncError => this.#hereDone(syncError))
+      return
+    }
+    this.#hereDone(error)
+  }
+
+  #hereDone(error: StoreError | null): void {
+    this.#ownPending = false
+    if (error !== null) this.#ownError = codeOfStoreError(this.session.context, error)
+    this.#settle()
+  }
+
+  #settle(): void {
+    if (this.#ownPending || this.#sends.length > 0 || this.#phase === 'ended') return
+    const error = this.#lostTo ?? this.#ownError ?? this.#copyError
+    if (error === null) this.#succeed()
+    else if (this.#mustUndo()) this.#undo()
+    else this.#refuse(this.#phase === 'undoing' ? (this.#lostTo ?? 'OUT_OF_SPACE') : error)
+  }
+
+  /** A copy had no room for a chunk that was unallocated: all give their slots back, so that nothing has changed. */
+  #mustUndo(): boolean {
+    const isFull = this.#copyError === 'OUT_OF_SPACE' || this.#ownError === 'OUT_OF_SPACE'
+    return this.#phase === 'applying' && this.#isFirst && isFull && this.#lostTo === null
+  }
+
+  #undo(): void {
+    this.#phase = 'undoing'
+    this.#copyError = 'OUT_OF_SPACE'
+    this.#ownError = null
+    this.#sendToCopies()
+    this.#ownPending = true
+    this.device.store.remove(this.volume, this.chunk, error => this.#hereDone(error))
+  }
+
+  #succeed(): void {
+    if (this.#phase === 'undoing') return this.#refuse('OUT_OF_SPACE')
+    this.#phase = 'ended'
+    const { counters } = this.session.context
+    if (this.frame.opcode === opcodes.write) {
+      counters.writes++
+      counters.writeBytes += this.frame.length
+    } else if (this.frame.opcode === opcodes.trim) counters.trims++
+    else counters.zeroes++
+    this.session.answer(this.frame)
+    this.end()
+  }
+
+  #refuse(code: ErrorCode): void {
+    this.#phase = 'ended'
+    this.session.refuse(this.frame, code)
+    this.end()
+  }
+}
+
+function deedOf(frame: DataFrame, isAllocated: boolean, zeroPadding: boolean): Deed {
+  const isWhole = frame.offset === 0 && frame.length === chunkBytes
+  switch (frame.opcode) {
+    case opcodes.write:
+      return 'write'
+    case opcodes.trim:
+      if (isWhole) return 'remove'
+      return isAllocated && zeroPadding ? 'zero' : 'nothing'
+    default: {
+      assert(frame.opcode === opcodes.zero, 'a change is a write, a trim or a zero')
+      if ((frame.flags & frameFlags.keepAllocated) !== 0) return 'zero'
+      if (isWhole) return 'remove'
+      return isAllocated ? 'zero' : 'nothing'
+    }
+  }
+}

@@ -1,0 +1,116 @@
+import { type ErrorCode, errorTable } from '../base/errors.js'
+import { sessionRequestsMax } from '../base/limits.js'
+import { MiB } from '../base/units.js'
+import type { Connection } from '../ports/index.js'
+import { encode } from '../wire/codec.js'
+import { type DataFrame, type DataHello, makeReply, opcodes } from '../wire/data.js'
+import type { SdsContext } from './context.js'
+import { encodeDeltas } from './map-changes.js'
+import type { OwnDevice } from './own-device.js'
+
+/** Above these a session's connection is not read any further; below half of them it is again. */
+const requestsHigh = (sessionRequestsMax * 3) / 4
+const bytesHigh = 64 * MiB
+const queuedBytesHigh = 32 * MiB
+const drainCheckMs = 10
+
+/** A request that waits for the map to catch up. */
+export interface ParkedFrame {
+  frame: DataFrame
+  untilMs: number
+}
+
+/** One welcomed session: a client process at one device (design section 5, rule 7). */
+export class Session {
+  /** In order of arrival; nothing of it is applied once the session has ended. */
+  parked: ParkedFrame[] = []
+  #unanswered = 0
+  #unansweredBytes = 0
+  #isPaused = false
+  #isEnded = false
+
+  constructor(
+    readonly context: SdsContext,
+    readonly device: OwnDevice,
+    readonly connection: Connection<DataFrame>,
+    readonly hello: DataHello,
+  ) {}
+
+  get kind(): DataHello['kind'] {
+    return this.hello.kind
+  }
+  /** Number of the SDC or SDS. */
+  get client(): number {
+    return this.hello.client
+  }
+  get isEnded(): boolean {
+    return this.#isEnded
+  }
+  get unansweredNow(): number {
+    return this.#unanswered
+  }
+
+  /** A request arrived; it will be answered by `answer` or `refuse`, once. */
+  took(frame: DataFrame): void {
+    this.#unanswered++
+    this.#unansweredBytes += weightOf(frame)
+    if (this.#isPaused || (this.#unanswered < requestsHigh && this.#unansweredBytes < bytesHigh)) return
+    this.#isPaused = true
+    this.connection.pause()
+  }
+
+  answer(request: DataFrame, body?: Buffer[]): void {
+    this.#reply(makeReply(request, 0, body), request)
+  }
+
+  refuse(request: DataFrame, code: ErrorCode): void {
+    const { counters } = this.context
+    if (code === 'STALE_EPOCH') counters.refusedStale++
+    else counters.refusedOther++
+    const body = code === 'STALE_EPOCH' ? this.#changesSince(request) : Buffer.from(errorTable[code].say)
+    this.#reply(makeReply(request, errorTable[code].wire, [body]), request)
+  }
+
+  /** Closes the connection: nothing that was not admitted yet is ever applied. What holds or awaits a lock goes on. */
+  end(): void {
+    if (this.#isEnded) return
+    this.#isEnded = true
+    this.parked = []
+    this.connection.close()
+    this.context.counters.sessionsEnded++
+  }
+
+  /** Takes nothing more from the client; answers still leave. */
+  stopReading(): void {
+    this.#isPaused = true
+    this.parked = []
+    this.connection.pause()
+  }
+
+  #changesSince(request: DataFrame): Buffer {
+    return encodeDeltas(this.context.ring.since(request.mapVersion)) ?? encode([])
+  }
+
+  #reply(reply: DataFrame, request: DataFrame): void {
+    this.#unanswered--
+    this.#unansweredBytes -= weightOf(request)
+    if (this.#isEnded) return
+    this.connection.send(reply)
+    if (this.#isPaused && !this.context.isStopping) this.#resumeIfDrained()
+  }
+
+  #resumeIfDrained(): void {
+    if (!this.#isPaused || this.#isEnded || this.context.isStopping) return
+    if (this.#unanswered > requestsHigh / 2 || this.#unansweredBytes > bytesHigh / 2) return
+    if (this.connection.queuedBytes > queuedBytesHigh) {
+      this.context.clock.setTimer(drainCheckMs, () => this.#resumeIfDrained())
+      return
+    }
+    this.#isPaused = false
+    this.connection.resume()
+  }
+}
+
+/** Memory that a request or its answer takes. */
+const weightOf = (frame: DataFrame): number =>
+  frame.opcode === opcodes.read || frame.opcode === opcodes.copyRead ? frame.length : frame.bodyBytes
