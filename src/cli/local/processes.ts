@@ -1,0 +1,151 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { StorageError } from '../../base/errors.js'
+import type { SystemReport } from '../../wire/control.js'
+import { withMdm } from '../mdm-session.js'
+import { readClusterFile, writeClusterFile } from './cluster-file.js'
+import { type RunState, runStateOf, signalProcess, startProcess, waitUntilDown } from './process-table.js'
+import { type LocalProcess, type LocalState, mdmAddresses, processOf, readState, spell, writeState } from './state.js'
+import { ended } from './up.js'
+
+/** How long a daemon may take to stop by itself; it gives up before that. */
+const stopWaitMs = 35_000
+const startWaitMs = 30_000
+
+/** The state of the system as its MDM tells it, or null if none answers soon. */
+export async function askReport(state: LocalState, connectTimeoutMs = 2_000): Promise<SystemReport | null> {
+  const mdmRuns = state.processes.some(process => process.role === 'mdm' && runStateOf(process.identity) === 'running')
+  if (!mdmRuns) return null
+  try {
+    return await withMdm({ addresses: mdmAddresses(state), systemId: state.systemId, connectTimeoutMs }, mdm =>
+      mdm.request('query', {}, { timeoutMs: 10_000 }),
+    )
+  } catch (error) {
+    if (error instanceof StorageError && (error.code === 'UNREACHABLE' || error.code === 'TIMED_OUT')) return null
+    throw error
+  }
+}
+
+export const runStatesOf = (state: LocalState): Map<string, RunState> =>
+  new Map(state.processes.map(process => [process.name, runStateOf(process.identity)]))
+
+/** SIGTERM, clients first, then SDSs, then MDMs. Returns the names of those that had to be killed. */
+export async function bringDown(dir: string, progress: (sentence: string) => void): Promise<string[]> {
+  const state = readState(dir)
+  const killed: string[] = []
+  for (const role of ['sdc', 'sds', 'mdm'] as const) {
+    const group = state.processes.filter(process => process.role === role && runStateOf(process.identity) !== 'down')
+    if (group.length === 0) continue
+    progress(`stopping ${group.map(process => process.name).join(', ')}`)
+    for (const process of group) terminate(process)
+    await Promise.all(
+      group.map(async process => {
+        if (await waitUntilDown(process.identity, stopWaitMs)) return
+        killed.push(process.name)
+        signalProcess(process.identity, 'SIGKILL')
+        await waitUntilDown(process.identity, stopWaitMs)
+      }),
+    )
+  }
+  for (const process of state.processes) process.identity = null
+  writeState(dir, state)
+  writeClusterFile(dir, state, null)
+  return killed
+}
+
+/** A suspended process would take the signal only after it goes on. */
+function terminate(process: LocalProcess): void {
+  signalProcess(process.identity, 'SIGTERM')
+  signalProcess(process.identity, 'SIGCONT')
+}
+
+export type ProcessVerb = 'kill' | 'terminate' | 'stop' | 'cont' | 'start'
+
+/** Does to one process what the verb says; returns a sentence about it. */
+export async function changeProcess(dir: string, name: string, verb: ProcessVerb): Promise<string> {
+  const state = readState(dir)
+  const process = processOf(state, name)
+  const is = runStateOf(process.identity)
+  if (verb === 'start') return startOne(dir, state, process, is)
+  if (is === 'down')
+    throw new StorageError('NOT_FOUND', {
+      detail: `${name} is not running`,
+      remedy: `start it with: blockmesh local start ${name} --dir ${dir}`,
+    })
+  const { pid } = process.identity!
+  if (verb === 'stop' || verb === 'cont') {
+    signalProcess(process.identity, verb === 'stop' ? 'SIGSTOP' : 'SIGCONT')
+    await untilState(process, verb === 'stop' ? 'suspended' : 'running')
+    return verb === 'stop' ? `${name} (pid ${pid}) is suspended` : `${name} (pid ${pid}) goes on`
+  }
+  if (verb === 'kill') signalProcess(process.identity, 'SIGKILL')
+  else terminate(process)
+  if (!(await waitUntilDown(process.identity, stopWaitMs)))
+    throw new StorageError('TIMED_OUT', {
+      detail: `${name} (pid ${pid}) did not end within ${stopWaitMs / 1000} s`,
+      remedy: `look into its log, or end it with: blockmesh local kill ${name} --dir ${dir}`,
+    })
+  process.identity = null
+  writeState(dir, state)
+  rememberPids(dir, state)
+  return verb === 'kill' ? `${name} (pid ${pid}) was killed` : `${name} (pid ${pid}) has stopped cleanly`
+}
+
+async function startOne(dir: string, state: LocalState, process: LocalProcess, is: RunState): Promise<string> {
+  const { name } = process
+  if (is !== 'down')
+    throw new StorageError('ALREADY_EXISTS', { detail: `${name} is running already`, pid: process.identity!.pid })
+  process.identity = startProcess(dir, name, process.role)
+  writeState(dir, state)
+  rememberPids(dir, state)
+  await untilServing(dir, state, process)
+  writeClusterFile(dir, state, await askReport(state))
+  return `${name} has started (pid ${process.identity.pid})`
+}
+
+async function untilState(process: LocalProcess, want: RunState): Promise<void> {
+  const endMs = performance.now() + 5_000
+  while (runStateOf(process.identity) !== want) {
+    if (performance.now() > endMs)
+      throw new StorageError('TIMED_OUT', { detail: `${process.name} is not ${want}`, pid: process.identity!.pid })
+    await sleep(10)
+  }
+}
+
+/** The daemon answers, and, if there is an MDM to ask, is connected to it. What it then catches up on is not waited for. */
+async function untilServing(dir: string, state: LocalState, process: LocalProcess): Promise<void> {
+  const endMs = performance.now() + startWaitMs
+  for (;;) {
+    if (runStateOf(process.identity) === 'down') throw ended(dir, process)
+    if ((await answersMetrics(process)) && (await isConnected(state, process))) return
+    if (performance.now() > endMs)
+      throw new StorageError('TIMED_OUT', {
+        detail: `${process.name} runs, but is not connected within ${startWaitMs / 1000} s`,
+        remedy: `look into its log, or at: blockmesh local status --dir ${dir}`,
+      })
+    await sleep(50)
+  }
+}
+
+async function answersMetrics({ metrics }: LocalProcess): Promise<boolean> {
+  try {
+    const answer = await fetch(`http://${spell(metrics)}/metrics`, { signal: AbortSignal.timeout(2_000) })
+    await answer.arrayBuffer()
+    return answer.ok
+  } catch {
+    return false
+  }
+}
+
+async function isConnected(state: LocalState, { role, name, address }: LocalProcess): Promise<boolean> {
+  const report = await askReport(state)
+  if (report === null) return role !== 'mdm'
+  if (role === 'sdc') return report.sdcs.some(sdc => sdc.name === name && sdc.connected)
+  if (role === 'mdm') return true
+  const sds = report.sdss.find(candidate => candidate.endpoint.port === address!.port)
+  return sds === undefined || sds.connected
+}
+
+/** Puts the processes into `cluster.json`, and leaves the rest of it as it is. */
+function rememberPids(dir: string, state: LocalState): void {
+  if (readClusterFile(dir) !== null) writeClusterFile(dir, state, null)
+}

@@ -1,0 +1,76 @@
+import { resolve } from 'node:path'
+import { formatSize, formatSizeTwice } from '../format/size.js'
+import { formatTable } from '../format/table.js'
+import { type ClusterFile, describeCluster } from './cluster-file.js'
+import { problemsOf } from './health.js'
+import type { RunState } from './process-table.js'
+import { askReport, runStatesOf } from './processes.js'
+import { readState } from './state.js'
+
+export interface LocalStatus extends ClusterFile {
+  healthy: boolean
+  problems: string[]
+  processes: (ClusterFile['processes'][number] & { state: RunState })[]
+  pools: { name: string; capacity: Record<string, number>; slices: Record<string, number> }[]
+}
+
+export async function statusOf(dir: string): Promise<LocalStatus> {
+  const state = readState(dir)
+  const runStates = runStatesOf(state)
+  const report = await askReport(state)
+  const file = describeCluster(dir, state, report)
+  const problems = problemsOf(state, report, runStates)
+  return {
+    ...file,
+    processes: file.processes.map(process => ({ ...process, state: runStates.get(process.name)! })),
+    healthy: problems.length === 0,
+    problems,
+    pools: (report?.pools ?? []).map(({ name, capacity, slices }) => ({
+      name,
+      capacity: { ...capacity },
+      slices: { ...slices },
+    })),
+  }
+}
+
+export function formatStatus(dir: string, status: LocalStatus): string {
+  const word = status.healthy ? 'healthy' : status.processes.every(p => p.state === 'down') ? 'down' : 'not healthy'
+  const parts = [
+    `Local cluster in ${resolve(dir)} (system ${status.systemId ?? 'not known yet'}): ${word}`,
+    ...status.problems.map(problem => `    ${problem}`),
+    '',
+    formatTable(
+      ['Process', 'State', 'PID', 'Address', 'Metrics'],
+      status.processes.map(({ name, state, pid, address, metrics }) => [name, state, pid, address, metrics]),
+    ),
+  ]
+  if (status.pools.length > 0)
+    parts.push(
+      '',
+      formatTable(
+        ['Storage pool', 'Raw', 'In use', 'Spare', 'Usable', 'Free for volumes', 'Slices healthy'],
+        status.pools.map(({ name, capacity, slices }) => [
+          name,
+          ...['rawBytes', 'inUseBytes', 'spareBytes', 'usableBytes', 'freeForVolumesBytes'].map(key =>
+            formatSize(capacity[key] ?? 0),
+          ),
+          `${slices.healthy} of ${slices.total}`,
+        ]),
+      ),
+    )
+  if (status.volumes.length > 0)
+    parts.push(
+      '',
+      formatTable(
+        ['Volume', 'Size', 'SDC', 'Device', 'NBD'],
+        status.volumes.map(({ name, sizeBytes, sdc, device, uri }) => [
+          name,
+          formatSizeTwice(sizeBytes),
+          sdc,
+          device,
+          uri,
+        ]),
+      ),
+    )
+  return parts.join('\n')
+}

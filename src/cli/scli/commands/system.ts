@@ -1,0 +1,74 @@
+import { formatSize, formatSizeTwice } from '../../format/size.js'
+import { formatTable } from '../../format/table.js'
+import { defineCommand } from '../command.js'
+import { sliceState } from '../describe.js'
+
+export const systemCommands = [
+  defineCommand({
+    noun: 'system',
+    action: 'query',
+    verb: 'query_all',
+    summary: 'Shows the system, its capacity and its health',
+    options: {},
+    async run(_values, context) {
+      const report = await context.report()
+      const sum = (of: (pool: (typeof report.pools)[number]) => number) =>
+        report.pools.reduce((total, pool) => total + of(pool), 0)
+      const lines = [
+        'System Info:',
+        `    Product:  Blockmesh  Name: ${report.system.name}`,
+        `    ID:       ${report.system.id}`,
+        `    ${formatSizeTwice(sum(pool => pool.capacity.rawBytes))} total capacity`,
+        `    ${formatSizeTwice(sum(pool => pool.capacity.inUseBytes))} in-use capacity`,
+        `    ${formatSizeTwice(sum(pool => pool.capacity.spareBytes))} spare capacity`,
+        `    ${report.sdss.filter(sds => sds.connected).length} of ${report.sdss.length} SDSs, ` +
+          `${report.sdcs.filter(sdc => sdc.connected).length} of ${report.sdcs.length} SDCs connected; ` +
+          `${report.devices.length} devices, ${report.volumes.length} volumes`,
+      ]
+      const rows = report.pools.map(pool => {
+        const domain = report.protectionDomains.find(candidate => candidate.id === pool.protectionDomainId)
+        const volumes = report.volumes.filter(volume => volume.poolId === pool.id)
+        return [
+          domain?.name,
+          pool.name,
+          pool.id,
+          volumes.length,
+          formatSize(pool.capacity.rawBytes),
+          formatSize(pool.capacity.usableBytes),
+          formatSize(pool.capacity.freeForVolumesBytes),
+          sliceState(pool.slices),
+        ]
+      })
+      const head = ['Protection domain', 'Storage pool', 'ID', 'Volumes', 'Raw', 'Usable', 'Free for volumes', 'State']
+      const pools = rows.length > 0 ? `\n\n${formatTable(head, rows)}` : '\n    no storage pools'
+      return { text: lines.join('\n') + pools, data: report }
+    },
+  }),
+  defineCommand({
+    noun: 'system',
+    action: 'query-cluster',
+    verb: 'query_cluster',
+    summary: 'Shows the MDM cluster',
+    options: {},
+    async run(_values, context) {
+      const { system } = await context.report()
+      const [host, port] = splitAddress(context.mdmAddress)
+      const text = [
+        'Cluster:',
+        '    Mode: 1_node, State: Normal, Active: 1/1, Replicas: 1/1',
+        '    Virtual IPs: N/A',
+        'Master MDM:',
+        `    Name: ${system.name}, ID: 0x${system.id}`,
+        `        IPs: ${host}, Management IPs: ${host}, Port: ${port}, Virtual IP interfaces: N/A`,
+      ]
+      const master = { name: system.name, id: system.id, address: context.mdmAddress }
+      const data = { mode: '1_node', state: 'Normal', active: 1, members: 1, master, slaves: [], tieBreakers: [] }
+      return { text: text.join('\n'), data }
+    },
+  }),
+]
+
+function splitAddress(address: string): [string, string] {
+  const at = address.lastIndexOf(':')
+  return [address.slice(0, at), address.slice(at + 1)]
+}

@@ -1,0 +1,42 @@
+import t from 'tap'
+import { topologyDefault } from '../../../src/cli/local/options.js'
+import { configTextOf, faultSetOfSds, planCluster, portCountOf } from '../../../src/cli/local/plan.js'
+import { loadConfig } from '../../../src/config/load.js'
+import { mdmKeys } from '../../../src/config/mdm.js'
+import { sdcKeys } from '../../../src/config/sdc.js'
+import { sdsKeys } from '../../../src/config/sds.js'
+
+const ports = (count: number) => Array.from({ length: count }, (_, index) => 20_000 + index)
+
+t.test('plan: MDMs, SDSs and SDCs are numbered from 1, and no two listen on one port', async t => {
+  const topology = { ...topologyDefault, sdss: 4, sdcs: 2 }
+  const state = planCluster('/d', topology, ports(portCountOf(topology)))
+  const names = state.processes.map(process => process.name)
+  t.same(names, ['mdm-1', 'sds-1', 'sds-2', 'sds-3', 'sds-4', 'sdc-1', 'sdc-2'])
+  const used = state.processes.flatMap(({ address, metrics }) => [address?.port, metrics.port]).filter(Boolean)
+  t.equal(new Set(used).size, used.length)
+  t.equal(used.length, portCountOf(topology))
+})
+
+t.test('plan: SDSs are dealt out over the fault sets in turn', async t => {
+  const topology = { ...topologyDefault, sdss: 5, faultSets: 3 }
+  t.same(
+    [1, 2, 3, 4, 5].map(sds => faultSetOfSds(topology, sds)),
+    ['fs-1', 'fs-2', 'fs-3', 'fs-1', 'fs-2'],
+  )
+  t.equal(faultSetOfSds({ ...topology, faultSets: 0 }, 1), null)
+})
+
+t.test('plan: the configuration files are what the daemons accept', async t => {
+  const state = planCluster('/some dir/#1', topologyDefault, ports(portCountOf(topologyDefault)))
+  const textOf = (name: string) =>
+    configTextOf('/some dir/#1', state, state.processes.find(process => process.name === name)!)
+  t.match(loadConfig(mdmKeys, textOf('mdm-1'), 'mdm.yaml'), { name: 'mdm-1' })
+  t.match(loadConfig(sdsKeys, textOf('sds-2'), 'sds.yaml'), { name: 'sds-2' })
+  t.match(loadConfig(sdcKeys, textOf('sdc-1'), 'sdc.yaml'), { name: 'sdc-1' })
+})
+
+t.test('plan: a directory whose socket path the kernel would not take is refused', async t => {
+  const deep = `/${'d'.repeat(100)}`
+  t.throws(() => planCluster(deep, topologyDefault, ports(9)), { code: 'BAD_ARGUMENT', message: /shorter path/ })
+})
