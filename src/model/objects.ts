@@ -88,6 +88,8 @@ export interface Device {
    * the records of the slices that could be decided.
    */
   waiting?: { slices: number[]; sameBoot: boolean }
+  /** The incarnation of its SDS under which its return was decided (or under which it was initialised). */
+  incarnation?: number
 }
 
 export interface Volume {
