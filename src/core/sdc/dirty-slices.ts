@@ -68,17 +68,29 @@ export class DirtySlices {
     return this.#flushing[slice]! < lossEpoch
   }
 
+  /** All copies of the slice have it, whatever becomes of the rest of the flush. */
+  sliceFlushed(slice: number, epoch: number): void {
+    this.#flushing[slice] = cleanEpoch
+    this.#flushed[slice] = epoch
+  }
+
   /**
-   * Ends the flush. `flushedEpochs`: the epochs in which it succeeded; null: it failed, everything stays unflushed.
+   * Ends the flush. `flushedEpochs`: the epochs in which it succeeded; null: it failed, and what is left of it stays
+   * unflushed. True if an epoch of the last known flush changed.
    */
-  finishFlush(flushedEpochs: Uint32Array | null): void {
+  finishFlush(flushedEpochs: Uint32Array | null): boolean {
     assert(this.#underWay, 'a flush is under way')
     this.#underWay = false
+    let changed = false
     for (let slice = 0; slice < this.sliceCount; slice++) {
-      if (flushedEpochs === null) this.#written[slice] = Math.min(this.#written[slice]!, this.#flushing[slice]!)
-      else this.#flushed[slice] = flushedEpochs[slice]!
+      if (flushedEpochs === null) this.#written[slice] = this.oldestEpoch(slice)
+      else if (this.#flushed[slice] !== flushedEpochs[slice]) {
+        this.#flushed[slice] = flushedEpochs[slice]!
+        changed = true
+      }
       this.#flushing[slice] = cleanEpoch
     }
+    return changed
   }
 
   /**

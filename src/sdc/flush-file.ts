@@ -1,0 +1,103 @@
+import { DirtySlices, dirtyCellAt, flushImageOf, readFlushImage } from '../core/sdc/index.js'
+import type { Log, StateDirectory, StateFile } from '../ports/index.js'
+
+export interface FlushFileOptions {
+  state: StateDirectory
+  log: Log
+  bootId: string
+  volumeId: string
+  /** Number of the mapping: another mapping's notes mean nothing. */
+  mapping: number
+  /** Epochs of the slices, now. */
+  epochs: Uint32Array
+}
+
+export const flushFileName = (volumeId: string): string => `flush-${volumeId}`
+export const volumeOfFlushFile = (name: string): string | null => /^flush-([0-9a-f]{16})$/.exec(name)?.[1] ?? null
+
+/**
+ * The notes of one mapping, in memory and in the flush file. A note is in the operating system before the change is
+ * answered. Once the file cannot be written, `note` says so, and changes are made durable one by one instead.
+ */
+export class FlushFile {
+  readonly dirty: DirtySlices
+  readonly #file: StateFile | null
+  readonly #cell = Buffer.alloc(4)
+  #broken: boolean
+
+  private constructor(
+    readonly options: FlushFileOptions,
+    dirty: DirtySlices,
+    file: StateFile | null,
+  ) {
+    this.dirty = dirty
+    this.#file = file
+    this.#broken = file === null
+  }
+
+  /** Takes over what the file says, and makes it this boot's. */
+  static open(options: FlushFileOptions): FlushFile {
+    const { state, log, volumeId } = options
+    const name = flushFileName(volumeId)
+    const { found, ...notes } = readFlushImage(contentOf(state, name), options)
+    const dirty = new DirtySlices(notes)
+    if (found !== 'none') log.info('flush.file', { volumeId, found, dirty: !dirty.isClean })
+    try {
+      state.write(name, flushImageOf(dirty, options))
+      return new FlushFile(options, dirty, state.open(name))
+    } catch (error) {
+      log.error('flush.fileBroken', { volumeId, reason: String(error), remedy: 'every write is made durable at once' })
+      return new FlushFile(options, dirty, null)
+    }
+  }
+
+  /** False: nothing that needs a note may be answered; it has to be durable instead. */
+  get usable(): boolean {
+    return !this.#broken
+  }
+
+  /** Before a change is answered that is not durable. False if it could not be noted. */
+  note(slice: number, epoch: number): boolean {
+    if (this.#broken) return false
+    if (!this.dirty.note(slice, epoch)) return true
+    this.#cell.writeUInt32BE(epoch)
+    return this.#write(dirtyCellAt(this.dirty.sliceCount, slice), this.#cell)
+  }
+
+  /** After a flush: the notes as they are now. */
+  rewrite(): void {
+    if (!this.#broken) this.#write(0, flushImageOf(this.dirty, this.options))
+  }
+
+  close(): void {
+    this.#file?.close()
+    this.#broken = true
+  }
+
+  /** The mapping is gone, and its notes with it. */
+  remove(): void {
+    this.close()
+    this.options.state.remove(flushFileName(this.options.volumeId))
+  }
+
+  #write(atBytes: number, bytes: Buffer): boolean {
+    try {
+      this.#file!.writeAt(atBytes, bytes)
+      return true
+    } catch (error) {
+      const { volumeId, log } = this.options
+      log.error('flush.fileBroken', { volumeId, reason: String(error), remedy: 'every write is made durable at once' })
+      this.#broken = true
+      return false
+    }
+  }
+}
+
+/** What cannot be read is as good as damaged. */
+function contentOf(state: StateDirectory, name: string): Buffer | null {
+  try {
+    return state.read(name)
+  } catch {
+    return Buffer.alloc(0)
+  }
+}
