@@ -45,11 +45,10 @@ export async function readDiskLabel(disk: Disk): Promise<DiskLabel> {
 }
 
 /**
- * Writes both copies, one durably before the other, so that at every moment one of them is whole. What was read may have
- * been written by a process that was killed before its sync; so the copy that is kept first is made durable, too.
+ * Writes both copies, one durably before the other, so that at every moment one of them is whole: the lesser one first,
+ * while the other, which must be durable, is what a crash would leave.
  */
 export async function writeLabel(disk: Disk, superblock: Superblock, lesserCopy: 0 | 1): Promise<void> {
-  await syncDisk(disk)
   for (const copy of lesserCopy === 0 ? ([0, 1] as const) : ([1, 0] as const)) {
     await writeDisk(disk, superblockOffsets[copy], encodeSuperblock(superblock, copy))
     await syncDisk(disk)

@@ -19,7 +19,7 @@ import { ChunkStore } from './chunk-store.js'
 import { type DevicePlace, indexDirectoryOf } from './create-device.js'
 import type { DeviceStore } from './device-store.js'
 import { checkDisk, foreign, readDiskLabel, writeLabel } from './label.js'
-import { commitDurably } from './steps.js'
+import { commitDurably, syncDisk } from './steps.js'
 
 export interface OpenDeviceOptions extends DevicePlace {
   bootId: string
@@ -45,6 +45,9 @@ export async function openDevice(options: OpenDeviceOptions): Promise<DeviceStor
     checkIndex(index, disk.path, superblock)
     const content = loadIndex(index, disk.path, superblock.slotCount)
     const opened = { cleanStop: content.cleanStop, sameBoot: index.get(indexKeys.boot) === bootId }
+    // A process that was killed may have written the superblock that was found without having synced it. Before anything
+    // counts on it, it is made durable; or a power loss now would leave an older one than the index knows, or none.
+    await syncDisk(disk)
     // The flush behind this also makes durable what a killed process left visible: a slot that its index gave up is free
     // for others from here on, so it must not come back.
     const counter = superblock.counter + 1

@@ -150,7 +150,9 @@ class Play {
     // Sometimes opening is interrupted as well.
     while (this.random.integer(4) === 0) {
       const disk = await this.host.openDisk()
-      void this.host.beginOpen(disk)
+      this.host.beginOpen(disk).catch(error => {
+        this.wrong ??= `an opening failed: ${error}`
+      })
       await this.host.clock.runFor(this.random.integer(80) / 10)
       if (this.random.integer(2) === 0) this.host.kill()
       else {
