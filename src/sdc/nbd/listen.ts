@@ -2,7 +2,7 @@ import { lstat, unlink } from 'node:fs/promises'
 import { connect, createServer, type Server, Socket } from 'node:net'
 import { StorageError } from '../../base/errors.js'
 import type { Endpoint } from '../../model/objects.js'
-import type { ExportTable } from './backend.js'
+import type { BlockBackend, ExportTable } from './backend.js'
 import { type NbdConnection, type ServeOptions, serveNbd } from './connection.js'
 import { listenerConnectionsMax } from './limits.js'
 import type { NbdStream } from './stream.js'
@@ -15,6 +15,8 @@ export interface NbdListener {
   /** The TCP port (port 0 picks one); 0 on a unix socket. */
   readonly port: number
   connections(): number
+  /** Closes the clients of one export: it is no longer offered. */
+  closeExport(backend: BlockBackend): Promise<void>
   /** Takes no new clients, closes the ones it has (see `NbdConnection.close`), removes the unix socket. */
   close(): Promise<void>
 }
@@ -45,6 +47,10 @@ export async function listenNbd(
   return {
     port: bound !== null && typeof bound === 'object' ? bound.port : 0,
     connections: () => served.size,
+    async closeExport(backend) {
+      const clients = [...served].filter(connection => connection.backend === backend)
+      await Promise.all(clients.map(connection => connection.close()))
+    },
     async close() {
       const closed = new Promise<void>(resolve => server.close(() => resolve()))
       await Promise.all([...served].map(connection => connection.close()))
