@@ -43,8 +43,12 @@ export async function startNbdServer(backends: BlockBackend[], log: Log = silent
 
 const execute = promisify(execFile)
 
-/** Runs a program for at most half a minute; its standard output. A failure's message has what it printed. */
+/** Runs a program for at most half a minute; its standard output. An error's message has all that it printed. */
 export async function run(program: string, ...args: string[]): Promise<string> {
-  const { stdout } = await execute(program, args, { timeout: 30_000, maxBuffer: 16 * 1024 * 1024 })
-  return stdout
+  try {
+    return (await execute(program, args, { timeout: 30_000, maxBuffer: 16 * 1024 * 1024 })).stdout
+  } catch (error) {
+    const { stdout, stderr } = error as { stdout: string; stderr: string }
+    throw new Error(`${program} failed: ${stdout}${stderr}`, { cause: error })
+  }
 }

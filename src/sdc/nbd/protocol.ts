@@ -38,8 +38,8 @@ export const options = {
   info: 6,
   go: 7,
   structuredReply: 8,
-  listMetaContext: 10,
-  setMetaContext: 11,
+  listMetaContext: 9,
+  setMetaContext: 10,
 } as const
 
 /** "Option reply types". */

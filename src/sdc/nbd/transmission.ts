@@ -78,12 +78,9 @@ export class Transmission implements RequestOwner {
     this.#replies = new ReplyQueue(stream, this.#onSent)
   }
 
+  /** Once the stream is gone, only what the backend still has. */
   get requestsInFlight(): number {
-    return this.#requestsInFlight
-  }
-
-  get bytesInFlight(): number {
-    return this.#bytesInFlight
+    return this.#gone ? this.#underWay : this.#requestsInFlight
   }
 
   /** Takes what a read returned; its memory stays with the payloads cut from it. */

@@ -116,7 +116,7 @@ t.test('an unknown export is refused, and the next option is served', async t =>
 t.test('STARTTLS, EXTENDED_HEADERS and unknown options are unsupported', async t => {
   const { client } = meet(exportsOf(volume()))
   await client.greet()
-  for (const code of [4, 5, 9, 12, 4711, 0xffffffff]) {
+  for (const code of [4, 5, 11, 12, 4711, 0xffffffff]) {
     client.option(code, Buffer.from('data'))
     const reply = await client.optionReply()
     t.same([reply.option, reply.type], [code, unsupported])
@@ -145,8 +145,8 @@ t.test('malformed option data is refused with ERR_INVALID', async t => {
     [6, Buffer.concat([string('vol1'), u16(2), u16(0)])],
     [6, infoRequest('n'.repeat(4097))],
     [8, Buffer.from('x')],
-    [10, metaRequest('vol1')],
-    [11, metaRequest('vol1', 'base:allocation')],
+    [9, metaRequest('vol1')],
+    [10, metaRequest('vol1', 'base:allocation')],
   ]
   for (const [code, data] of bad) {
     client.option(code, data)
@@ -162,7 +162,7 @@ t.test('malformed option data is refused with ERR_INVALID', async t => {
     Buffer.concat([metaRequest('vol1', 'base:'), Buffer.from('x')]),
   ]
   for (const data of badMeta) {
-    client.option(11, data)
+    client.option(10, data)
     t.equal((await client.optionReply()).type, invalid, data.toString('hex'))
   }
 })
@@ -178,13 +178,13 @@ t.test('meta contexts: base:allocation can be listed and selected, and nothing e
   }
   const selected = [4, '\0\0\0\x01base:allocation']
   const listed = [4, '\0\0\0\0base:allocation']
-  t.same(await ask(10), [listed, [ack, '']])
-  t.same(await ask(10, 'base:'), [listed, [ack, '']])
-  t.same(await ask(10, 'qemu:dirty-bitmap:x'), [[ack, '']])
-  t.same(await ask(11, 'x-none:', 'base:allocation'), [selected, [ack, '']])
-  t.same(await ask(11, 'base:'), [[ack, '']])
-  t.same(await ask(11), [[ack, '']])
-  client.option(11, metaRequest('vol2', 'base:allocation'))
+  t.same(await ask(9), [listed, [ack, '']])
+  t.same(await ask(9, 'base:'), [listed, [ack, '']])
+  t.same(await ask(9, 'qemu:dirty-bitmap:x'), [[ack, '']])
+  t.same(await ask(10, 'x-none:', 'base:allocation'), [selected, [ack, '']])
+  t.same(await ask(10, 'base:'), [[ack, '']])
+  t.same(await ask(10), [[ack, '']])
+  client.option(10, metaRequest('vol2', 'base:allocation'))
   t.equal((await client.optionReply()).type, unknown)
 })
 
@@ -198,7 +198,7 @@ t.test('block status is served only for the export whose context was selected la
     await client.greet()
     client.option(8)
     await client.optionReply()
-    client.option(11, metaRequest(selectedFor, 'base:allocation'))
+    client.option(10, metaRequest(selectedFor, 'base:allocation'))
     await client.optionReplies()
     client.option(7, infoRequest('vol1'))
     await client.optionReplies()

@@ -78,12 +78,16 @@ export class RawClient {
 
   /** Exactly so many bytes from the server; throws if it hangs up before. */
   async bytes(count: number): Promise<Buffer> {
+    const all = await this.#atLeast(count)
+    this.#received = [all.subarray(count)]
+    return all.subarray(0, count)
+  }
+
+  async #atLeast(count: number): Promise<Buffer> {
     for (;;) {
-      const all = Buffer.concat(this.#received)
-      if (all.length >= count) {
-        this.#received = [all.subarray(count)]
-        return all.subarray(0, count)
-      }
+      const all = this.#received.length === 1 ? this.#received[0]! : Buffer.concat(this.#received)
+      this.#received = [all]
+      if (all.length >= count) return all
       if (this.#ended) throw new Error(`hung up with ${all.length} of ${count} bytes`)
       await new Promise<void>(resolve => {
         this.#wake = resolve
@@ -139,7 +143,7 @@ export class RawClient {
       await this.optionReplies()
     }
     if (allocation) {
-      this.option(11, metaRequest(name, 'base:allocation'))
+      this.option(10, metaRequest(name, 'base:allocation'))
       await this.optionReplies()
     }
     this.option(7, infoRequest(name))
@@ -161,6 +165,12 @@ export class RawClient {
     if (head.readUInt32BE(0) !== 0x668e33ef) throw new Error(`the magic of a chunk: ${head.toString('hex')}`)
     const data = await this.bytes(head.readUInt32BE(16))
     return { flags: head.readUInt16BE(4), type: head.readUInt16BE(6), cookie: head.readBigUInt64BE(8), data }
+  }
+
+  /** The next reply that carries no data of a simple read, whichever kind it is. */
+  async reply(): Promise<{ cookie: bigint }> {
+    const magic = (await this.#atLeast(4)).readUInt32BE(0)
+    return magic === 0x67446698 ? this.simple() : this.chunk()
   }
 
   /** Sends a request and returns the error of its simple reply. */
