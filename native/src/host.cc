@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <string>
 #include <vector>
 
 #include "addon.h"
@@ -32,12 +33,26 @@ void becomeFlusher(int) {
   errno = before;
 }
 
-std::vector<pid_t> threadsOfProcess() {
+bool blocksSignal(pid_t thread, int signal) {
+  const std::string path = "/proc/self/task/" + std::to_string(thread) + "/status";
+  FILE* status = fopen(path.c_str(), "re");
+  if (status == nullptr) return true;  // it has ended
+  char line[256];
+  unsigned long long blocked = 0;
+  while (fgets(line, sizeof line, status) != nullptr)
+    if (sscanf(line, "SigBlk: %llx", &blocked) == 1) break;
+  fclose(status);
+  return ((blocked >> (signal - 1)) & 1) != 0;
+}
+
+/// All that can be told by a signal. Node's debugger thread blocks all of them.
+std::vector<pid_t> threadsOpenTo(int signal) {
   std::vector<pid_t> threads;
   DIR* tasks = opendir("/proc/self/task");
   if (tasks == nullptr) return threads;
   while (dirent* entry = readdir(tasks))
-    if (const pid_t thread = atoi(entry->d_name)) threads.push_back(thread);
+    if (const pid_t thread = atoi(entry->d_name); thread != 0 && !blocksSignal(thread, signal))
+      threads.push_back(thread);
   closedir(tasks);
   return threads;
 }
@@ -54,9 +69,9 @@ Outcome tellEveryThread() {
   flushersMade = 0;
   int told = 0;
   const pid_t self = static_cast<pid_t>(syscall(SYS_gettid));
-  for (const pid_t thread : threadsOfProcess())
+  for (const pid_t thread : threadsOpenTo(signal))
     if (thread != self && syscall(SYS_tgkill, getpid(), thread, signal) == 0) ++told;
-  // Bounded: a thread that blocks signals is found by who reads the flags back.
+  // Bounded: a thread that was not reached is found by who reads the flags back.
   for (int waits = 0; flushersMade < told && waits < 1000; ++waits) usleep(1000);
   // Once all have handled it; otherwise the handler stays, since the signal may still come and would end the process.
   if (flushersMade >= told) sigaction(signal, &before, nullptr);

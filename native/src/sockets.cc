@@ -1,5 +1,6 @@
 // Socket pairs and bare descriptors, for the kernel's NBD driver.
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -39,11 +40,19 @@ void fdShutDown(const Napi::CallbackInfo& info) {
     throw errorOf(info.Env(), failed("shutdown"));
 }
 
+/// fdIsHungUp(fd): boolean; true where nobody holds the other end of a socket
+Napi::Value fdIsHungUp(const Napi::CallbackInfo& info) {
+  pollfd socket{info[0].As<Napi::Number>().Int32Value(), 0, 0};
+  if (poll(&socket, 1, 0) < 0) throw errorOf(info.Env(), failed("poll"));
+  return Napi::Boolean::New(info.Env(), (socket.revents & (POLLHUP | POLLERR | POLLNVAL)) != 0);
+}
+
 }  // namespace
 
 void exportSockets(Napi::Env env, Napi::Object exports) {
   exports.Set("socketPair", Napi::Function::New(env, socketPair));
   exports.Set("fdDup", Napi::Function::New(env, fdDup));
   exports.Set("fdClose", Napi::Function::New(env, fdClose));
+  exports.Set("fdIsHungUp", Napi::Function::New(env, fdIsHungUp));
   exports.Set("fdShutDown", Napi::Function::New(env, fdShutDown));
 }

@@ -19,6 +19,8 @@ export interface Addon {
   socketPair(): [number, number]
   fdDup(fd: number): number
   fdClose(fd: number): void
+  /** True where nobody holds the other end of a socket. */
+  fdIsHungUp(fd: number): boolean
   /** Both directions of a socket, for every process that shares it. */
   fdShutDown(fd: number): void
 

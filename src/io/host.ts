@@ -63,7 +63,7 @@ function threadsWithout(flags: number): number[] {
   const threads = readdirSync('/proc/self/task').map(Number)
   return threads.filter(thread => {
     try {
-      return (taskFlags(thread) & flags) !== flags
+      return (taskFlags(thread) & flags) !== flags && !isDebuggerThread(thread)
     } catch {
       // It has ended meanwhile.
       return false
@@ -76,6 +76,11 @@ function taskFlags(thread: number): number {
   const status = readFileSync(`/proc/self/task/${thread}/stat`, 'utf8')
   const fields = status.slice(status.lastIndexOf(')') + 2).split(' ')
   return Number(fields[6])
+}
+
+/** Node's thread that sleeps until SIGUSR1 asks for the debugger: the only one with all signals blocked. */
+function isDebuggerThread(thread: number): boolean {
+  return /^SigBlk:\s+f{7,}/m.test(readFileSync(`/proc/self/task/${thread}/status`, 'utf8'))
 }
 
 function lockedBytes(): number {
