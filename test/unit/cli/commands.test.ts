@@ -1,0 +1,132 @@
+import t from 'tap'
+import { GiB } from '../../../src/base/units.js'
+import { parseCommandLine } from '../../../src/cli/scli/arguments.js'
+import type { Answer, CommandContext } from '../../../src/cli/scli/command.js'
+import { commands } from '../../../src/cli/scli/commands/index.js'
+import { mdmRequests } from '../../../src/wire/control.js'
+import { idOf, makeReport } from './report-fixture.js'
+
+/** Runs a command line against an MDM that takes everything; returns the answer and what the MDM was asked. */
+async function scli(line: string, report = makeReport()): Promise<Answer & { asked: [string, unknown][] }> {
+  const parsed = parseCommandLine(line.split(' '), commands)
+  if (parsed.kind !== 'run') throw new Error('help was not expected')
+  const asked: [string, unknown][] = []
+  const request = async (name: keyof typeof mdmRequests, params: unknown) => {
+    asked.push([name, mdmRequests[name].parse(params)])
+    return { id: idOf(99), sizeBytes: (params as { sizeBytes?: number }).sizeBytes, capacityBytes: GiB }
+  }
+  const context = { mdm: { request }, report: async () => report, mdmAddress: '127.0.0.1:6611' }
+  const { command, values } = parsed.invocation
+  const answer = await command.run(values as never, context as unknown as CommandContext)
+  return { ...answer, asked }
+}
+
+t.test('add_volume: the size is rounded up to a multiple of 8 GB, and it says so', async t => {
+  const answer = await scli('--add_volume --storage_pool_name pool1 --volume_name v --size_gb 9 --thin_provisioned')
+  t.same(answer.asked, [['addVolume', { pool: idOf(2), name: 'v', sizeBytes: 16 * GiB, type: 'thin' }]])
+  t.match(answer.warnings, [/Rounding up the volume size to 16 GB/])
+  t.equal(answer.text, `Successfully created volume of size 16 GB. Object ID ${idOf(99)}`)
+})
+
+t.test('add_volume: without --thin_provisioned it is thick, and a size that fits is not rounded', async t => {
+  const answer = await scli('--add_volume --storage_pool_name pool1 --volume_name v --size_gb 8')
+  t.match(answer.asked, [['addVolume', { type: 'thick', sizeBytes: 8 * GiB }]])
+  t.equal(answer.warnings, undefined)
+})
+
+t.test('modify_volume_capacity: the size goes to the MDM as it is, never rounded', async t => {
+  const answer = await scli('--modify_volume_capacity --volume_name vol1 --size_gb 20')
+  t.same(answer.asked, [['growVolume', { volume: idOf(30), sizeBytes: 20 * GiB }]])
+})
+
+t.test('map_volume_to_sdc: an SDC is found by name, id, GUID in any case, or address', async t => {
+  for (const which of ['--sdc_name sdc-1', `--sdc_id ${idOf(40)}`, '--sdc_guid ABCDEF', '--sdc_ip 127.0.0.1']) {
+    const answer = await scli(
+      `--map_volume_to_sdc --volume_name vol2 ${which} --allow_multi_map --access_mode readonly`,
+    )
+    const params = { volume: idOf(31), sdc: idOf(40), accessMode: 'ReadOnly', allowMultipleMappings: true }
+    t.same(answer.asked, [['mapVolume', params]], which)
+  }
+})
+
+t.test('limits: MB/s become KB/s, 0 stays unlimited, "policy" means what the pool says', async t => {
+  const limits = async (options: string) =>
+    (await scli(`--set_volume_sdc_limits --volume_name vol1 ${options}`)).asked[0]?.[1]
+  const where = { volume: idOf(30), sdc: idOf(40) }
+  t.same(await limits('--limit_iops 500 --limit_bandwidth_in_mbps 26'), {
+    ...where,
+    iopsLimit: 500,
+    bandwidthLimitKbPerSec: 26 * 1024,
+  })
+  t.same(await limits('--limit_iops 0'), { ...where, iopsLimit: 0 })
+  t.same(await limits('--limit_bandwidth_in_mbps policy'), { ...where, bandwidthLimitKbPerSec: null })
+  await t.rejects(limits(''.padEnd(0)), { code: 'BAD_ARGUMENT' }, 'no limit at all is a mistake')
+})
+
+t.test('set_limit_policy: 500 IOPS and 256 KB/s per GB unless said otherwise', async t => {
+  const policy = async (options: string) =>
+    (await scli(`--set_limit_policy --storage_pool_name pool1 ${options}`.trim())).asked[0]?.[1]
+  t.match(await policy(''), { policy: { iops: 500, bandwidthKbPerSecPerGb: 256 } })
+  t.match(await policy('--iops 100'), { policy: { iops: 100, bandwidthKbPerSecPerGb: 256 } })
+  t.match(await policy('--no_policy'), { policy: null })
+})
+
+t.test('unmap_volume_from_sdc: --all_sdcs takes back every mapping; a volume without one is an error', async t => {
+  const answer = await scli('--unmap_volume_from_sdc --volume_name vol1 --all_sdcs --force')
+  t.same(answer.asked, [['unmapVolume', { volume: idOf(30), sdc: idOf(40), force: true }]])
+  t.equal(answer.text, `Successfully un-mapped volume with ID ${idOf(30)} from SDC with ID ${idOf(40)}.`)
+  await t.rejects(scli('--unmap_volume_from_sdc --volume_name vol2 --all_sdcs'), { code: 'NOT_MAPPED' })
+})
+
+t.test('add_sds: its devices are added with it, and only then is a pool needed', async t => {
+  const line = '--add_sds --protection_domain_name pd1 --sds_name s --sds_ip 10.0.0.1 --fault_set_name fs-1'
+  t.same((await scli(line)).asked, [
+    ['addSds', { protectionDomain: idOf(1), faultSet: idOf(3), name: 's', endpoint: { host: '10.0.0.1', port: 7072 } }],
+  ])
+  const withDevices = await scli(`${line} --sds_port 7100 --device_path /dev/sdb,/dev/sdc --storage_pool_name pool1`)
+  t.match(withDevices.asked, [
+    ['addSds', { endpoint: { port: 7100 } }],
+    ['addDevice', { sds: idOf(99), pool: idOf(2), path: '/dev/sdb' }],
+    ['addDevice', { path: '/dev/sdc' }],
+  ])
+  await t.rejects(scli(`${line} --device_path /dev/sdb`), { code: 'NOT_FOUND' })
+})
+
+t.test('names: what does not exist is refused before the MDM is asked, with the near names', async t => {
+  await t.rejects(scli('--query_volume --volume_name vol9'), { code: 'NOT_FOUND', message: /did you mean vol1/ })
+  await t.rejects(scli(`--query_volume --volume_id ${idOf(77)}`), { code: 'NOT_FOUND', message: /--query_all_volumes/ })
+  await t.rejects(scli('--remove_sds --sds_name nowhere'), { code: 'NOT_FOUND', message: /no SDS with name nowhere/ })
+})
+
+t.test('names: a pool name that two protection domains have needs the domain as well', async t => {
+  const report = makeReport()
+  report.protectionDomains.push({ ...report.protectionDomains[0]!, id: idOf(60) as never, name: 'pd2' })
+  report.pools.push({ ...report.pools[0]!, id: idOf(61) as never, protectionDomainId: idOf(60) as never })
+  await t.rejects(scli('--query_storage_pool --storage_pool_name pool1', report), { code: 'BAD_ARGUMENT' })
+  const answer = await scli('--query_storage_pool --protection_domain_name pd2 --storage_pool_name pool1', report)
+  t.match(answer.data, { id: idOf(61) })
+})
+
+t.test('queries: every one answers a table for people and data for programs', async t => {
+  const objects: Record<string, string> = {
+    query_fault_set: ' --fault_set_name fs-1',
+    query_storage_pool: ' --storage_pool_name pool1',
+    query_sds: ' --sds_name sds-1',
+    query_device: ' --device_path /d/sds-1/device-1',
+    query_volume: ' --volume_name vol1',
+    query_sdc: ' --sdc_name sdc-1',
+  }
+  for (const { verb } of commands.filter(command => command.action.startsWith('query'))) {
+    const answer = await scli(`--${verb}${objects[verb] ?? ''}`)
+    t.ok(answer.text.length > 40, `${verb} says something`)
+    t.notMatch(answer.text, /undefined|NaN|\[object/, `${verb} says nothing odd`)
+    t.ok(answer.data !== null && typeof answer.data === 'object', `${verb} has data`)
+    t.same(JSON.parse(JSON.stringify(answer.data)), answer.data, `${verb}'s data is JSON`)
+  }
+})
+
+t.test('query_volume: capacities, limits and doors of its mappings are shown', async t => {
+  const { text } = await scli('--query_volume --volume_name vol1')
+  for (const what of [/>> Volume ID: \S+ Name: vol1/, /8 GB \(8192 MB\)/, /sdc-1/, /unlimited/, /nbd\+unix:/])
+    t.match(text, what)
+})
