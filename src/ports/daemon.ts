@@ -25,6 +25,8 @@ export interface Daemon {
   metrics(): MetricSample[]
   /** Refuses new work, finishes what is under way, syncs, lets go. May be called twice. */
   stop(): Promise<void>
+  /** Resolves with the reason once the daemon cannot go on (its system refuses it …): the process ends with that error. */
+  readonly failed?: Promise<Error>
 }
 
 export interface MetricSample {
