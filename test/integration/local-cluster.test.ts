@@ -1,0 +1,154 @@
+import { execFileSync } from 'node:child_process'
+import { readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { type LocalCluster, shell, startLocalCluster } from '../support/local-cluster.js'
+import { runProgram } from '../support/run-program.js'
+
+const isAlive = (pid: number): boolean => {
+  try {
+    return !/^\d+ \(.*\) [ZX]/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
+  } catch {
+    return false
+  }
+}
+const stateOf = async (cluster: LocalCluster, name: string): Promise<string | undefined> => {
+  const status = JSON.parse(await cluster.local('status', '--json')) as { processes: { name: string; state: string }[] }
+  return status.processes.find(process => process.name === name)?.state
+}
+const pidOf = (cluster: LocalCluster, name: string) =>
+  cluster.file.processes.find(process => process.name === name)!.pid
+
+t.test(
+  'local: up makes a healthy cluster of separate processes, down ends it, up again goes on with its data',
+  async t => {
+    const cluster = await startLocalCluster(
+      t,
+      '--volume',
+      'vol1:8G',
+      '--volume',
+      'vol2:8G:thick',
+      '--device-size',
+      '32G',
+    )
+    const { file } = cluster
+
+    await t.test('cluster.json says what runs where', async t => {
+      t.match(file.systemId, /^[0-9a-f]{16}$/)
+      t.equal((file as unknown as { gateway: unknown }).gateway, null)
+      t.same(
+        file.processes.map(process => process.name),
+        ['mdm-1', 'sds-1', 'sds-2', 'sds-3', 'sdc-1'],
+      )
+      t.equal(new Set(file.processes.map(process => process.pid)).size, 5, 'each is a process of its own')
+      for (const process of file.processes) {
+        t.ok(isAlive(process.pid), `${process.name} lives`)
+        t.ok(statSync(process.log).isFile())
+        t.match(await (await fetch(process.metrics)).text(), /^# HELP/m, `${process.name} has metrics`)
+      }
+      t.same(
+        file.devices.map(device => [device.sds, device.faultSet]),
+        [1, 2, 3].map(number => [`sds-${number}`, `fs-${number}`]),
+      )
+      for (const device of file.devices) t.ok(statSync(device.path).size >= 32 * 2 ** 30)
+      t.same(
+        file.volumes.map(({ name, sizeBytes, sdc }) => [name, sizeBytes, sdc]),
+        [
+          ['vol1', 8 * 2 ** 30, 'sdc-1'],
+          ['vol2', 8 * 2 ** 30, 'sdc-1'],
+        ],
+      )
+      t.match(file.volumes[0]!.uri, /^nbd\+unix:\/\/\/vol1\?socket=/)
+    })
+
+    await t.test('status shows health, up on a running cluster changes nothing', async t => {
+      t.match(await cluster.local('status'), /healthy[\s\S]*pool1[\s\S]*vol1/)
+      t.match(await cluster.local('up'), /everything was running already/)
+      t.same(cluster.file, file)
+      const other = await runProgram('blockmesh', ['local', 'up', '--dir', cluster.dir, '--sdss', '5'])
+      t.match(other, { exit: 64, stderr: /--sdss: the cluster in this directory was made with 3/ })
+    })
+
+    const { uri } = cluster.volume('vol1')
+    await shell(`qemu-io -f raw -c 'write -P 0x5a 1M 5M' -c flush '${uri}'`)
+    await cluster.check()
+
+    await t.test('down ends every process and keeps the data', async t => {
+      await cluster.local('down')
+      for (const process of file.processes) t.notOk(isAlive(process.pid), `${process.name} has ended`)
+      t.match(await cluster.local('status'), /: down/)
+      await cluster.local('up')
+      t.equal(cluster.file.systemId, file.systemId)
+      t.same(
+        cluster.file.devices.map(device => device.id),
+        file.devices.map(device => device.id),
+      )
+      t.match(await shell(`qemu-io -f raw -c 'read -P 0x5a 1M 5M' '${uri}'`), /read 5242880/)
+      t.match(await cluster.check(), /Every chunk has two equal copies/)
+    })
+
+    await t.test('one process is suspended, goes on, is ended both ways and starts again', async t => {
+      const pid = pidOf(cluster, 'sds-2')
+      await cluster.local('stop', 'sds-2')
+      t.equal(await stateOf(cluster, 'sds-2'), 'suspended')
+      await cluster.local('cont', 'sds-2')
+      t.equal(await stateOf(cluster, 'sds-2'), 'running')
+      await cluster.local('terminate', 'sds-2')
+      t.notOk(isAlive(pid))
+      t.equal(await stateOf(cluster, 'sds-2'), 'down')
+      t.match(await runProgram('blockmesh', ['local', 'cont', 'sds-2', '--dir', cluster.dir]), {
+        exit: 66,
+        stderr: /sds-2 is not running; start it with/,
+      })
+      await cluster.local('start', 'sds-2')
+      t.not(pidOf(cluster, 'sds-2'), pid, 'cluster.json names the new process')
+      await cluster.local('kill', 'mdm-1')
+      await cluster.local('start', 'mdm-1')
+      t.match(await runProgram('blockmesh', ['local', 'start', 'mdm-1', '--dir', cluster.dir]), { exit: 73 })
+      t.match(await runProgram('blockmesh', ['local', 'kill', 'sds-9', '--dir', cluster.dir]), { exit: 66 })
+    })
+  },
+)
+
+t.test('check: a byte that differs between the two copies is found and named', async t => {
+  const cluster = await startLocalCluster(t, '--volume', 'vol1:8G', '--device-size', '8G')
+  const pattern = Buffer.alloc(4096, 'a pattern that occurs nowhere else. ')
+  const patternFile = join(cluster.dir, 'pattern')
+  await shell(`printf '%s' '${pattern.toString('latin1')}' > '${patternFile}'`)
+  await shell(`nbdcopy -- '${patternFile}' '${cluster.volume('vol1').uri}'`)
+  await cluster.check()
+  await cluster.local('down')
+  const spoiled = cluster.file.devices.find(device => spoil(device.path, pattern))
+  t.ok(spoiled, 'a copy of the pattern was found on a device')
+  await cluster.local('up')
+  const { exit, stdout } = await runProgram('blockmesh', ['check', '--dir', cluster.dir, '--json'])
+  t.equal(exit, 74)
+  const result = JSON.parse(stdout) as { equal: boolean; differences: { chunk: number }[] }
+  t.equal(result.equal, false)
+  t.match(result.differences, [{ chunk: 0 }])
+})
+
+/** Changes one byte in the first place where the pattern stands in a sparse device file. */
+function spoil(path: string, pattern: Buffer): boolean {
+  const offset = Number(execFileSync('python3', ['-c', findPattern, path, pattern.toString('latin1')]).toString())
+  if (offset < 0) return false
+  execFileSync('bash', ['-c', `printf 'X' | dd of='${path}' bs=1 seek=${offset} conv=notrunc status=none`])
+  return true
+}
+
+/** Reads only what is allocated: the files are sparse and large. */
+const findPattern = `
+import os, sys
+path, want = sys.argv[1], sys.argv[2].encode('latin1')
+f = os.open(path, os.O_RDONLY)
+size, at = os.fstat(f).st_size, 0
+while at < size:
+    try: start = os.lseek(f, at, os.SEEK_DATA)
+    except OSError: break
+    at = os.lseek(f, start, os.SEEK_HOLE)
+    found = os.pread(f, at - start, start).find(want)
+    if found >= 0:
+        print(start + found)
+        sys.exit()
+print(-1)
+`
