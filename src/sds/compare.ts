@@ -20,7 +20,13 @@ const peerPollMs = 50
 export function checkCompare(session: Session, frame: DataFrame): Verdict {
   const { context, device } = session
   const record = context.view.record(frame.pool, frame.slice)
-  const verdict = checkEpoch(context, device, frame.pool, record, frame.epoch === 0 ? (record?.epoch ?? 1) : frame.epoch)
+  const verdict = checkEpoch(
+    context,
+    device,
+    frame.pool,
+    record,
+    frame.epoch === 0 ? (record?.epoch ?? 1) : frame.epoch,
+  )
   if (verdict !== 'admit') return verdict
   return record!.primary === device.id ? 'admit' : 'BAD_REQUEST'
 }

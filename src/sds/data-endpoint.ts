@@ -20,7 +20,8 @@ const connectionsMax = 4_096
 export class DataEndpoint {
   readonly #sessions = new Set<Session>()
   readonly #seniority = new Seniority()
-  #connections = 0
+  /** Connections that have not said hello, or were refused. */
+  #strangers = 0
   #listener: Listener | null = null
   #expiry: Timer | null = null
   #isClosed = false
@@ -76,39 +77,29 @@ export class DataEndpoint {
 
   #accept(connection: Connection<DataFrame>): ConnectionHandlers<DataFrame> {
     let session: Session | null = null
-    let timer: Timer | null = null
-    const isOver = this.#isClosed || this.#connections >= connectionsMax
-    this.#connections++
+    let isRefused = this.#isClosed || this.#strangers + this.#sessions.size >= connectionsMax
+    this.#strangers++
     const leave = () => {
-      timer?.cancel()
-      timer = null
       connection.close()
+      this.#strangers--
     }
-    const gone = () => {
-      this.#connections--
-      timer?.cancel()
-      if (session !== null) this.#end(session)
-    }
-    timer = this.context.clock.setTimer(isOver ? 0 : helloMsMax, () => {
-      leave()
-      this.#connections--
-    })
+    const { clock } = this.context
+    let timer: Timer = clock.setTimer(isRefused ? 0 : helloMsMax, leave)
     return {
       onMessage: frame => {
         if (session !== null) return this.#received(session, frame)
-        if (timer === null) return
+        if (isRefused) return
         timer.cancel()
-        const outcome = this.#hello(connection, frame)
-        if (outcome instanceof Session) {
-          session = outcome
-          timer = null
-        } else
-          timer = this.context.clock.setTimer(lingerMs, () => {
-            leave()
-            this.#connections--
-          })
+        session = this.#hello(connection, frame)
+        isRefused = session === null
+        if (isRefused) timer = clock.setTimer(lingerMs, leave)
+        else this.#strangers--
       },
-      onClose: gone,
+      onClose: () => {
+        timer.cancel()
+        if (session === null) this.#strangers--
+        else this.#end(session)
+      },
     }
   }
 
@@ -116,7 +107,9 @@ export class DataEndpoint {
   #hello(connection: Connection<DataFrame>, frame: DataFrame): Session | null {
     const hello = frame.opcode === opcodes.hello ? parseHello(frame) : null
     const refusal: StorageError | null =
-      hello === null ? new StorageError('PROTOCOL', { field: 'hello' }) : checkHello(this.context, this.#seniority, hello)
+      hello === null
+        ? new StorageError('PROTOCOL', { field: 'hello' })
+        : checkHello(this.context, this.#seniority, hello)
     if (refusal !== null || hello === null) {
       this.context.log.info('sds.hello-refused', { remote: connection.remote, reason: refusal!.message })
       connection.send(makeReply(frame, statusOf(refusal!.code), [Buffer.from(refusal!.message)]))

@@ -90,7 +90,10 @@ export function expireParked(session: Session, nowMs: number): void {
 
 function admit(session: Session, frame: DataFrame, untilMs: number | null): void {
   const service = services[session.kind][frame.opcode]
-  if (service === undefined) return session.refuse(frame, 'BAD_REQUEST')
+  if (service === undefined) {
+    session.refuse(frame, 'BAD_REQUEST')
+    return
+  }
   const verdict = service.check(session, frame)
   if (verdict === 'admit') service.start(session, frame)
   else if (verdict !== 'park') session.refuse(frame, verdict)

@@ -155,18 +155,24 @@ export class Peer {
   #received(frame: DataFrame): void {
     this.#heardMs = this.context.clock.nowMs()
     if ((frame.flags & frameFlags.reply) === 0) return
-    if (frame.opcode === opcodes.hello) return this.#welcomed(frame)
+    if (frame.opcode === opcodes.hello) {
+      this.#welcomed(frame)
+      return
+    }
     const send = this.#outstanding.get(frame.requestId)
     if (send === undefined || frame.opcode !== send.frame.opcode) return
     switch (frame.status) {
       case errorTable.NOT_READY.wire:
         if (!send.isKept) break
-        return this.sendLater(send)
+        this.sendLater(send)
+        return
       case errorTable.STALE_EPOCH.wire:
         if (!send.isKept) break
-        return this.#refusedStale(send, frame)
+        this.#refusedStale(send, frame)
+        return
       case errorTable.NO_SESSION.wire:
-        return this.#drop('the session was ended by the other side')
+        this.#drop('the session was ended by the other side')
+        return
     }
     this.#outstanding.delete(frame.requestId)
     send.owner.copyAnswered(send, frame.status, frame)
@@ -184,9 +190,15 @@ export class Peer {
 
   #welcomed(frame: DataFrame): void {
     if (this.#isUp) return
-    if (frame.status !== 0) return this.#drop(`hello was refused with status ${frame.status}`)
+    if (frame.status !== 0) {
+      this.#drop(`hello was refused with status ${frame.status}`)
+      return
+    }
     const welcome = decodeWelcome(frame)
-    if (welcome === null) return this.#drop('malformed welcome')
+    if (welcome === null) {
+      this.#drop('malformed welcome')
+      return
+    }
     this.#timer?.cancel()
     this.#timer = null
     this.#isUp = true

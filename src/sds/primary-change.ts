@@ -49,15 +49,24 @@ export class PrimaryChange extends DeviceRequest implements CopyOwner {
   override lockGranted(): void {
     const { context } = this.session
     const verdict = checkClientRequest(context, this.session, this.frame)
-    if (verdict !== 'admit') return this.#refuse(verdict === 'park' ? 'NOT_READY' : verdict)
+    if (verdict !== 'admit') {
+      this.#refuse(verdict === 'park' ? 'NOT_READY' : verdict)
+      return
+    }
     const { pool, slice, volume, chunk } = this.frame
     const isAllocated = this.device.store.has(volume, chunk)
     this.#deed = deedOf(this.frame, isAllocated, context.view.pools.get(pool)!.zeroPadding)
-    if (this.#deed === 'nothing') return this.#succeed()
+    if (this.#deed === 'nothing') {
+      this.#succeed()
+      return
+    }
     if (!isAllocated && this.#deed !== 'remove') {
       assert(this.holdsWholeChunk, 'a chunk is allocated under a lock of the whole chunk')
       const kind = context.view.volumes.get(volume)!.thick ? 'thick' : 'thin'
-      if (!this.device.store.reserve(volume, chunk, kind, false)) return this.#refuse('OUT_OF_SPACE')
+      if (!this.device.store.reserve(volume, chunk, kind, false)) {
+        this.#refuse('OUT_OF_SPACE')
+        return
+      }
       this.#isFirst = true
     }
     this.#phase = 'applying'
@@ -115,7 +124,8 @@ export class PrimaryChange extends DeviceRequest implements CopyOwner {
     if (this.#phase === 'undoing' || this.#deed === 'remove')
       return makeFrame({ ...place, opcode: opcodes.copyTrim, flags: fua, offset: 0, length: chunkBytes })
     const { offset, length, body } = this.frame
-    if (this.#deed === 'write') return makeFrame({ ...place, opcode: opcodes.copyWrite, flags: fua, offset, length, body })
+    if (this.#deed === 'write')
+      return makeFrame({ ...place, opcode: opcodes.copyWrite, flags: fua, offset, length, body })
     // A chunk that this copy has is to be allocated on the others as well.
     return makeFrame({ ...place, opcode: opcodes.copyZero, flags: fua | frameFlags.keepAllocated, offset, length })
   }
@@ -168,7 +178,10 @@ export class PrimaryChange extends DeviceRequest implements CopyOwner {
   }
 
   #succeed(): void {
-    if (this.#phase === 'undoing') return this.#refuse('OUT_OF_SPACE')
+    if (this.#phase === 'undoing') {
+      this.#refuse('OUT_OF_SPACE')
+      return
+    }
     this.#phase = 'ended'
     const { counters } = this.session.context
     if (this.frame.opcode === opcodes.write) {

@@ -28,7 +28,10 @@ class Repair extends DeviceRequest implements CopyOwner {
     const { pool, slice, epoch, volume, chunk, offset, length } = this.read
     const record = this.context.view.record(pool, slice)
     const secondary = record?.epoch === epoch && record.primary === this.device.id ? record.secondary : null
-    if (secondary === null || !this.device.store.has(volume, chunk)) return this.end()
+    if (secondary === null || !this.device.store.has(volume, chunk)) {
+      this.end()
+      return
+    }
     const request = makeFrame({ opcode: opcodes.copyRead, pool, slice, epoch, volume, chunk, offset, length })
     this.#send = this.context.peers.send(this, secondary, request, true)
   }
@@ -45,7 +48,10 @@ class Repair extends DeviceRequest implements CopyOwner {
   copyAnswered(_send: CopySend, status: number, reply: DataFrame | null): void {
     this.#send = null
     const { volume, chunk, offset, length } = this.read
-    if (status !== 0 || reply?.bodyBytes !== length) return this.end()
+    if (status !== 0 || reply?.bodyBytes !== length) {
+      this.end()
+      return
+    }
     this.device.store.write(volume, chunk, offset, reply.body, error => {
       const outcome = error === null ? 'repaired' : 'failed'
       this.context.log.warn('sds.read-repair', { deviceId: this.device.id, volume, chunk, offset, length, outcome })

@@ -24,15 +24,27 @@ export class CopyChange extends DeviceRequest {
   override lockGranted(): void {
     const { context } = this.session
     const verdict = checkCopyRequest(context, this.session, this.frame)
-    if (verdict !== 'admit') return this.#refuse(verdict === 'park' ? 'NOT_READY' : verdict)
+    if (verdict !== 'admit') {
+      this.#refuse(verdict === 'park' ? 'NOT_READY' : verdict)
+      return
+    }
     const { opcode, flags, volume, chunk, offset, length, body } = this.frame
     const { store } = this.device
     const done: StoreDone = error => this.#applied(error)
-    if (opcode === opcodes.copyTrim) return store.remove(volume, chunk, done)
+    if (opcode === opcodes.copyTrim) {
+      store.remove(volume, chunk, done)
+      return
+    }
     const keepsAllocated = opcode === opcodes.copyWrite || (flags & frameFlags.keepAllocated) !== 0
     if (!store.has(volume, chunk)) {
-      if (!keepsAllocated) return this.#succeed()
-      if (!this.#reserve()) return this.#refuse('OUT_OF_SPACE')
+      if (!keepsAllocated) {
+        this.#succeed()
+        return
+      }
+      if (!this.#reserve()) {
+        this.#refuse('OUT_OF_SPACE')
+        return
+      }
     }
     if (opcode === opcodes.copyWrite) store.write(volume, chunk, offset, body, done)
     else store.zero(volume, chunk, offset, length, done)
@@ -48,8 +60,14 @@ export class CopyChange extends DeviceRequest {
   }
 
   #applied(error: StoreError | null): void {
-    if (error !== null) return this.#refuse(codeOfStoreError(this.session.context, error))
-    if ((this.frame.flags & frameFlags.fua) === 0) return this.#succeed()
+    if (error !== null) {
+      this.#refuse(codeOfStoreError(this.session.context, error))
+      return
+    }
+    if ((this.frame.flags & frameFlags.fua) === 0) {
+      this.#succeed()
+      return
+    }
     this.device.store.sync(syncError => {
       if (syncError === null) this.#succeed()
       else this.#refuse(codeOfStoreError(this.session.context, syncError))
@@ -83,7 +101,10 @@ export class CopyRead extends DeviceRequest {
 
   override lockGranted(): void {
     const verdict = checkCopyRequest(this.session.context, this.session, this.frame)
-    if (verdict !== 'admit') return this.#end(verdict === 'park' ? 'NOT_READY' : verdict, null)
+    if (verdict !== 'admit') {
+      this.#end(verdict === 'park' ? 'NOT_READY' : verdict, null)
+      return
+    }
     const { volume, chunk, offset, length } = this.frame
     const target = Buffer.allocUnsafe(length)
     this.device.store.read(volume, chunk, offset, target, error => {

@@ -135,9 +135,15 @@ class FillPiece extends DeviceRequest implements CopyOwner {
   }
 
   override lockGranted(): void {
-    if (this.fill.isCancelled) return this.#end(false)
+    if (this.fill.isCancelled) {
+      this.#end(false)
+      return
+    }
     // Nobody can allocate the chunk while a part of it is locked: so the joining copy must not have it either.
-    if (!this.device.store.has(this.volume, this.chunk)) return this.#drop()
+    if (!this.device.store.has(this.volume, this.chunk)) {
+      this.#drop()
+      return
+    }
     const target = Buffer.allocUnsafe(pieceBytes)
     this.#isReading = true
     this.device.store.read(this.volume, this.chunk, this.offset, target, error => {

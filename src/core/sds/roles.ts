@@ -1,4 +1,4 @@
-import { type DeviceId, numberOfId, type PoolId, type SdsId } from '../../base/ids.js'
+import { type DeviceId, numberOfId, type PoolId } from '../../base/ids.js'
 import { chunkCountFor } from '../../base/units.js'
 import type { ClusterMap, MapDelta, SliceRecord } from '../../model/index.js'
 
@@ -125,8 +125,7 @@ export function changedRecords(
   }
   for (const { changes } of deltas)
     for (const change of changes)
-      if (change.kind === 'slices')
-        for (const record of change.slices) records.push({ poolId: change.poolId, record })
+      if (change.kind === 'slices') for (const record of change.slices) records.push({ poolId: change.poolId, record })
   return records
 }
 
@@ -149,7 +148,7 @@ export function voidEpochs(map: ClusterMap, deviceId: DeviceId): Map<number, num
 }
 
 /** Devices of `sdsId` in the map. */
-export function devicesOf(map: ClusterMap, sdsId: SdsId): { id: DeviceId; paths: string[] }[] {
+export function devicesOf(map: ClusterMap, sdsId: string): { id: DeviceId; paths: string[] }[] {
   const found: { id: DeviceId; paths: string[] }[] = []
   for (const device of map.tables.devices.values())
     if (device.sdsId === sdsId && device.state !== 'pending')

@@ -1,0 +1,279 @@
+import { type DeviceId, numberOfId, type PoolId } from '../base/ids.js'
+import type { SdsConfig } from '../config/sds.js'
+import { devicesOf, voidEpochs } from '../core/sds/index.js'
+import { type MdmClient, openMdmClient } from '../mdm-client/index.js'
+import type { ClusterMap, Endpoint, MapDelta } from '../model/index.js'
+import type { Daemon, MetricSample, Ports, Timer } from '../ports/index.js'
+import type { MdmNotices, OpenedDevice, SdsRequests } from '../wire/control.js'
+import { SdsContext } from './context.js'
+import { DataEndpoint } from './data-endpoint.js'
+import { DeviceShelf } from './device-shelf.js'
+import { JoinedReports } from './joined-reports.js'
+import { MapAcks } from './map-ack.js'
+import { adoptRecords, applyMap } from './map-effects.js'
+import { sdsMetrics } from './metrics.js'
+import type { OwnDevice } from './own-device.js'
+import { Peers } from './replicas.js'
+import { Resync } from './resync.js'
+import { openState, type SdsState } from './state-store.js'
+import { stopDevices } from './stop.js'
+
+const statusEveryMs = 1_000
+const lookEveryMs = 5_000
+
+/** Starts the data server of one host. It serves once an MDM has confirmed it; until then it is mute. */
+export async function startSds(config: SdsConfig, ports: Ports): Promise<Daemon> {
+  const state = await openState(ports, config.directory, config.systemId)
+  const sds = new SdsDaemon(config, ports, state)
+  try {
+    await sds.start()
+  } catch (error) {
+    await sds.stop()
+    throw error
+  }
+  return sds
+}
+
+class SdsDaemon implements Daemon {
+  readonly failed: Promise<Error>
+  readonly #context: SdsContext
+  readonly #shelf: DeviceShelf
+  readonly #endpoint: DataEndpoint
+  readonly #mdm: MdmClient
+  readonly #acks: MapAcks
+  readonly #reports: JoinedReports
+  readonly #resyncs = new Map<DeviceId, Resync>()
+  readonly #processId: string
+  #fail: (error: Error) => void = () => {}
+  #listening: Endpoint | null = null
+  #status: Timer | null = null
+  #search: Timer | null = null
+  #stopped: Promise<void> | null = null
+
+  constructor(
+    readonly config: SdsConfig,
+    readonly ports: Ports,
+    readonly state: SdsState,
+  ) {
+    const { clock, link, log, random } = ports
+    this.failed = new Promise(resolve => {
+      this.#fail = resolve
+    })
+    this.#processId = random.hex(16)
+    this.#context = new SdsContext(clock, link, log)
+    this.#context.systemId = state.systemId
+    this.#context.tables = () => this.#mdm.map.tables
+    this.#context.takeChanges = deltas => void this.#mdm.offerDeltas(deltas)
+    this.#context.peers = new Peers(
+      this.#context,
+      deviceId => this.#endpointOf(deviceId),
+      () => this.#peerUp(),
+    )
+    this.#endpoint = new DataEndpoint(this.#context)
+    this.#shelf = new DeviceShelf({
+      context: this.#context,
+      ports,
+      stateDirectory: config.directory,
+      searchPlaces: config.deviceSearch,
+      direct: config.ioMode === 'direct',
+      onOpened: device => this.#opened(device),
+      onClosed: device => this.#closed(device),
+    })
+    this.#mdm = openMdmClient({
+      addresses: config.mdm,
+      role: 'sds',
+      name: config.name,
+      systemId: state.systemId,
+      clock,
+      link,
+      log,
+      onConnected: () => this.#connected(),
+      onMap: (map, deltas, whole) => this.#mapped(map, deltas, whole),
+      onRequest: (name, params) => this.#serve(name, params),
+      onAdopted: () => this.#registerAgain(),
+      onRefused: error => this.#fail(error),
+    })
+    this.#acks = new MapAcks(version => this.#mdm.notice('mapAck', { version }))
+    this.#reports = new JoinedReports(this.#context, this.#mdm)
+  }
+
+  async start(): Promise<void> {
+    await this.#shelf.look([])
+    this.#listening = await this.#endpoint.listen(this.config.listen)
+    this.ports.log.info('sds.started', { name: this.config.name, endpoint: this.#listening, guid: this.state.guid })
+    this.#mdm.start()
+    this.#report()
+  }
+
+  metrics(): MetricSample[] {
+    return sdsMetrics(this.#context, this.#endpoint, this.#resyncs)
+  }
+
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop()
+    return this.#stopped
+  }
+
+  async #stop(): Promise<void> {
+    this.#context.isStopping = true
+    this.#status?.cancel()
+    this.#search?.cancel()
+    await this.#shelf.settled()
+    for (const resync of this.#resyncs.values()) resync.close()
+    this.#reports.close()
+    await stopDevices(this.#context, this.#endpoint)
+    await this.#mdm.close()
+    await this.state.close()
+    this.ports.log.info('sds.stopped', { name: this.config.name })
+  }
+
+  // --- Registration.
+
+  async #connected(): Promise<void> {
+    const systemId = this.#mdm.systemId
+    if (systemId !== null && this.#context.systemId === null) {
+      await this.state.learnSystem(systemId)
+      this.#context.systemId = systemId
+      await this.#shelf.look([])
+    } else if (systemId !== null) await this.state.learnSystem(systemId)
+    await this.#register()
+  }
+
+  async #register(): Promise<void> {
+    const listed = [...this.#context.devices.values()]
+    const answer = await this.#mdm.request('registerSds', {
+      guid: this.state.guid,
+      processId: this.#processId,
+      endpoint: this.#listening!,
+      devices: listed.map(openedDevice),
+    })
+    if (answer === null) {
+      this.ports.log.info('sds.not-added', { name: this.config.name, endpoint: this.#listening })
+      return
+    }
+    this.#context.sdsId = answer.sdsId
+    this.#context.number = numberOfId(answer.sdsId)
+    this.#context.incarnation = answer.incarnation
+    for (const device of listed) this.#confirmed(device)
+    await this.#mdm.subscribe()
+    this.#updateServing()
+  }
+
+  #confirmed(device: OwnDevice): void {
+    if (device.registered) return
+    device.registered = true
+    const { map } = this.#mdm
+    if (!device.store.opened.cleanStop && map.version > 0) device.voidEpochs = voidEpochs(map, device.id)
+    adoptRecords(device, map, null)
+  }
+
+  #registerAgain(): void {
+    if (!this.#mdm.connected || this.#context.isStopping) return
+    this.#register().catch(error => this.ports.log.warn('sds.register-failed', { reason: String(error) }))
+  }
+
+  /** Mute until the map itself names this process as the current one. */
+  #updateServing(): void {
+    const { sdsId, incarnation } = this.#context
+    const sds = sdsId === null ? undefined : this.#mdm.map.tables.sdss.get(sdsId)
+    const isServing = sds?.processId === this.#processId && sds.incarnation === incarnation
+    if (isServing === this.#context.isServing) return
+    this.#context.isServing = isServing
+    this.ports.log.info(isServing ? 'sds.serving' : 'sds.mute', { sdsId, incarnation, version: this.#mdm.map.version })
+    if (!isServing) return
+    for (const resync of this.#resyncs.values()) resync.update()
+    this.#endpoint.unpark()
+  }
+
+  #mapped(map: ClusterMap, deltas: MapDelta[], whole: boolean): void {
+    applyMap(this.#context, this.#acks, map, deltas, whole)
+    this.#updateServing()
+    this.#context.peers.mapChanged()
+    for (const resync of this.#resyncs.values()) resync.update()
+    this.#endpoint.unpark()
+    this.#lookForMissing()
+  }
+
+  async #serve<N extends keyof SdsRequests>(name: N, params: SdsRequests[N]): Promise<unknown> {
+    if (name === 'prepareDevice') return this.#shelf.prepare(params as SdsRequests['prepareDevice'])
+    return this.#shelf.release((params as SdsRequests['releaseDevice']).deviceId as DeviceId)
+  }
+
+  // --- Devices.
+
+  #opened(device: OwnDevice): void {
+    const resync = new Resync(this.#context, device, (poolId: PoolId, joined) => this.#reports.add(poolId, joined))
+    this.#resyncs.set(device.id, resync)
+    adoptRecords(device, this.#mdm.map, null)
+  }
+
+  #closed(device: OwnDevice): void {
+    this.#resyncs.get(device.id)?.close()
+    this.#resyncs.delete(device.id)
+    this.#endpoint.endSessionsOf(device.id)
+  }
+
+  /** Devices of this SDS that the map has and we have not opened. */
+  #missing(): { id: DeviceId; paths: string[] }[] {
+    const { sdsId } = this.#context
+    if (sdsId === null) return []
+    return devicesOf(this.#mdm.map, sdsId).filter(({ id }) => !this.#context.devices.has(id))
+  }
+
+  #lookForMissing(): void {
+    if (this.#search !== null || this.#missing().length === 0 || this.#context.isStopping) return
+    this.#look()
+  }
+
+  #look(): void {
+    const before = new Set(this.#context.devices.keys())
+    const paths = this.#missing().flatMap(device => device.paths)
+    this.#search = this.ports.clock.setTimer(lookEveryMs, () => {
+      this.#search = null
+      this.#lookForMissing()
+    })
+    this.#shelf.look(paths).then(
+      () => {
+        if ([...this.#context.devices.values()].some(device => !before.has(device.id) && !device.registered))
+          this.#registerAgain()
+      },
+      error => this.ports.log.error('sds.look-failed', { reason: String(error) }),
+    )
+  }
+
+  #endpointOf(deviceId: DeviceId): Endpoint | null {
+    const { devices, sdss } = this.#mdm.map.tables
+    const device = devices.get(deviceId)
+    return (device && sdss.get(device.sdsId)?.endpoint) ?? null
+  }
+
+  #peerUp(): void {
+    for (const resync of this.#resyncs.values()) resync.peerUp()
+  }
+
+  // --- Once a second.
+
+  #report(): void {
+    this.#status = this.ports.clock.setTimer(statusEveryMs, () => {
+      this.#mdm.notice('sdsStatus', { devices: [...this.#deviceReports()] })
+      this.#report()
+    })
+  }
+
+  *#deviceReports(): Generator<MdmNotices['sdsStatus']['devices'][number]> {
+    for (const device of this.#context.devices.values()) {
+      const resyncChunksLeft = this.#resyncs.get(device.id)?.chunksLeft ?? 0
+      yield { deviceId: device.id, error: device.store.failed, ...device.store.usage(), resyncChunksLeft }
+    }
+    for (const { id, paths } of this.#missing()) {
+      const error = this.#shelf.problems.get(id) ?? `not found; it was last seen at ${paths.join(', ')}`
+      const usage = { slotsTotal: 0, slotsUsed: 0, thinChunks: 0, thickChunks: 0 }
+      yield { deviceId: id, error, ...usage, resyncChunksLeft: 0 }
+    }
+  }
+}
+
+function openedDevice({ store }: OwnDevice): OpenedDevice {
+  const { deviceId, path, capacityBytes, opened } = store
+  return { deviceId, path, capacityBytes, ...opened, epochMax: store.epochMax() }
+}

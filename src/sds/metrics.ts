@@ -1,0 +1,31 @@
+import type { DeviceId } from '../base/ids.js'
+import type { MetricSample } from '../ports/index.js'
+import type { SdsContext } from './context.js'
+import { counterSamples } from './counters.js'
+import type { DataEndpoint } from './data-endpoint.js'
+import type { Resync } from './resync.js'
+
+export function sdsMetrics(
+  context: SdsContext,
+  endpoint: DataEndpoint,
+  resyncs: ReadonlyMap<DeviceId, Resync>,
+): MetricSample[] {
+  const samples = counterSamples(context.counters)
+  const gauge = (name: string, help: string, value: number, labels?: Record<string, string>) =>
+    samples.push({ name: `blockmesh_sds_${name}`, help, kind: 'gauge', value, ...(labels ? { labels } : {}) })
+  gauge('serving', '1 while the MDM has confirmed this process', context.isServing ? 1 : 0)
+  gauge('map_version', 'Version of the map in effect', context.view.version)
+  gauge('sessions', 'Open data sessions', endpoint.sessionsNow)
+  gauge('copy_requests', 'Requests to other copies without an answer', context.peers.outstandingNow)
+  for (const device of context.devices.values()) {
+    const labels = { device: device.id }
+    const { slotsTotal, slotsUsed } = device.store.usage()
+    gauge('device_slots', 'Slots of the device', slotsTotal, labels)
+    gauge('device_slots_used', 'Slots that hold or are to hold a chunk', slotsUsed, labels)
+    gauge('device_requests', 'Requests that hold or wait for a range lock', device.active.size, labels)
+    gauge('device_failed', '1 once the device has answered with an error', device.store.failed === null ? 0 : 1, labels)
+    const chunksLeft = resyncs.get(device.id)?.chunksLeft ?? 0
+    gauge('resync_chunks_left', 'Chunks still to copy to joining copies', chunksLeft, labels)
+  }
+  return samples
+}

@@ -1,0 +1,55 @@
+import type { Clock } from '../ports/index.js'
+import type { SdsContext } from './context.js'
+import type { DataEndpoint } from './data-endpoint.js'
+import type { OwnDevice } from './own-device.js'
+import type { StoreDone, StoreError } from './store/device-store.js'
+
+const drainMsMax = 10_000
+const flushMsMax = 1_000
+const pollMs = 5
+
+/**
+ * Stops serving: clients are not listened to any more, what they have under way is finished on all copies, meanwhile
+ * other primaries are still served. A device is marked as cleanly stopped only if nothing of it is unfinished anywhere
+ * (design section 5, rule 6).
+ */
+export async function stopDevices(context: SdsContext, endpoint: DataEndpoint): Promise<void> {
+  const { clock, devices, peers, log } = context
+  await endpoint.stopAccepting()
+  await until(clock, () => ![...devices.values()].some(hasClientWork), drainMsMax)
+  endpoint.stopReading()
+  await until(clock, () => [...devices.values()].every(device => device.active.size === 0), drainMsMax)
+  await until(clock, () => endpoint.queuedBytes === 0, flushMsMax)
+  await endpoint.close()
+  peers.close()
+  for (const device of devices.values()) {
+    const isClean = device.active.size === 0 && device.store.failed === null
+    if (isClean) await markClean(context, device)
+    else log.warn('sds.unclean-stop', { deviceId: device.id, unfinished: device.active.size })
+    await device.store.close()
+  }
+}
+
+function hasClientWork(device: OwnDevice): boolean {
+  for (const request of device.active) if (request.mapping !== 0) return true
+  return false
+}
+
+async function markClean({ log }: SdsContext, device: OwnDevice): Promise<void> {
+  const { store } = device
+  const error =
+    (await told(done => store.sync(done))) ?? (store.dirty ? await told(done => store.markClean(done)) : null)
+  if (error !== null) log.error('sds.unclean-stop', { deviceId: device.id, error: error.kind })
+}
+
+const told = (act: (done: StoreDone) => void): Promise<StoreError | null> => new Promise(resolve => act(resolve))
+
+/** True as soon as `holds`; false if it does not within `maxMs`. */
+export async function until(clock: Clock, holds: () => boolean, maxMs: number): Promise<boolean> {
+  const endMs = clock.nowMs() + maxMs
+  while (!holds()) {
+    if (clock.nowMs() >= endMs) return false
+    await new Promise<void>(resolve => clock.setTimer(pollMs, resolve))
+  }
+  return true
+}
