@@ -16,8 +16,8 @@ export class ControlParser {
   #pieces: Buffer[] = []
   #haveBytes = 0
 
-  /** `bytesMax`: the largest message taken from this peer. */
-  constructor(readonly bytesMax = controlBytesMax) {}
+  /** `bytesMax`: the largest message taken from this peer; may be raised when it has said who it is. */
+  constructor(public bytesMax = controlBytesMax) {}
 
   /** Calls `onMessage` for each complete message; throws PROTOCOL at the first malformed one. */
   push(bytes: Buffer, onMessage: (message: ControlMessage) => void): void {
