@@ -71,35 +71,42 @@ export async function runDaemon(role: DaemonRole, configFile: string): Promise<n
   if (roles[role].servesBlockIo) hardenProcess(log)
   let daemon: Daemon | null = null
   let metrics: Listener | null = null
+  let exit = 0
   try {
-    const starting = roles[role].start(config, ports)
-    const first = await Promise.race([starting, signal])
+    const first = await Promise.race([roles[role].start(config, ports), signal])
     if (typeof first === 'string') {
       log.info('daemon.stopped', { signal: first, detail: 'before it had started' })
       return 0
     }
     daemon = first
-    const running = daemon
-    if (config.metricsListen) metrics = await serveMetrics(config.metricsListen, () => running.metrics())
+    if (config.metricsListen) metrics = await serveMetrics(config.metricsListen, () => first.metrics())
     notifySystemd('READY=1')
     log.info('daemon.ready', { role })
-    const reason = await signal
-    notifySystemd('STOPPING=1')
+    const reason = await Promise.race([signal, first.failed ?? new Promise<never>(() => {})])
+    if (reason instanceof Error) throw reason
     log.info('daemon.stopping', { signal: reason })
   } catch (error) {
-    const failure = failureOf(error)
-    log.error('daemon.failed', { code: failure.json.error.code, message: failure.json.error.message })
-    process.stderr.write(`${failure.text}\n`)
-    await daemon?.stop().catch(() => {})
-    return failure.exit
+    exit = sayFatal(log, error)
   }
+  notifySystemd('STOPPING=1')
   const clean = await within(stopTimeoutMs, async () => {
     await metrics?.close()
-    await daemon.stop()
+    await daemon?.stop()
+  }).catch(error => {
+    exit = sayFatal(log, error)
+    return true
   })
-  if (clean) log.info('daemon.stopped', {})
-  else log.error('daemon.stopTimedOut', { afterMs: stopTimeoutMs })
-  return clean ? 0 : 1
+  if (!clean) log.error('daemon.stop-timed-out', { afterMs: stopTimeoutMs })
+  else if (exit === 0) log.info('daemon.stopped', {})
+  return clean ? exit : exit || 1
+}
+
+/** One clear line for people, one event for the log; returns the exit code. */
+function sayFatal(log: Log, error: unknown): number {
+  const failure = failureOf(error)
+  log.error('daemon.failed', { code: failure.json.error.code, message: failure.json.error.message })
+  process.stderr.write(`${failure.text}\n`)
+  return failure.exit
 }
 
 /** The first SIGTERM or SIGINT; a second one ends the process without waiting for anything. */
@@ -132,7 +139,7 @@ function hardenProcess(log: Log): void {
   for (const [measure, take] of Object.entries(measures)) {
     const whyNot = take()
     if (whyNot === null) log.info('daemon.hardened', { measure })
-    else log.warn('daemon.notHardened', { measure, reason: whyNot })
+    else log.warn('daemon.not-hardened', { measure, reason: whyNot })
   }
 }
 

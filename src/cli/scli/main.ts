@@ -31,7 +31,7 @@ export async function runScli(argv: readonly string[], env: NodeJS.ProcessEnv = 
       }
       const answer = await command.run(values as never, context)
       if (typeof globals.dir === 'string' && changesVolumes(parsed.invocation))
-        await refreshClusterFile(globals.dir, context.report)
+        await keepClusterFile(globals.dir, context.report)
       return answer
     })
     printAnswer(answer, json)
@@ -67,6 +67,15 @@ async function findMdm(globals: Record<string, unknown>, env: NodeJS.ProcessEnv)
 /** True for commands after which `cluster.json` must be written again: volumes, mappings and devices are in it. */
 const changesVolumes = ({ command }: Invocation): boolean =>
   ['volume', 'device', 'sds', 'sdc'].includes(command.noun) && !command.action.startsWith('query')
+
+/** The command is done; a `cluster.json` that cannot be written now is written by the next one. */
+async function keepClusterFile(dir: string, report: CommandContext['report']): Promise<void> {
+  try {
+    await refreshClusterFile(dir, report)
+  } catch (error) {
+    process.stderr.write(`Warning: cluster.json is not up to date: ${(error as Error).message}\n`)
+  }
+}
 
 function printAnswer(answer: Answer, json: boolean): void {
   for (const warning of answer.warnings ?? []) process.stderr.write(`${warning}\n`)
