@@ -1,12 +1,15 @@
+import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Duplex } from 'node:stream'
 import t, { type Test } from 'tap'
 import { silentLog } from '../../src/ports/index.js'
 import { listenNbd } from '../../src/sdc/nbd/index.js'
 import { exportsOf, MemoryBackend } from '../support/memory-backend.js'
+import { RawClient, request } from '../unit/sdc/nbd/raw-client.js'
 import { run, startNbdServer, wallClock } from './nbd-server.js'
 
 const options = { clock: wallClock, log: silentLog }
@@ -72,6 +75,47 @@ t.test('TCP clients are served, counted, and hung up on by close', async t => {
   await listener.close()
   await hungUp
   t.equal(listener.connections(), 0)
+})
+
+t.test('closing the clients of one export leaves those of others alone', async t => {
+  const [gone, kept] = [new MemoryBackend({ name: 'gone' }), new MemoryBackend({ name: 'kept' })]
+  const listener = await listenNbd({ host: '127.0.0.1', port: 0 }, exportsOf(gone, kept), options)
+  const open = async (name: string) => {
+    const client = new RawClient(connect(listener.port, '127.0.0.1'))
+    await client.go(name)
+    return client
+  }
+  const [first, second] = [await open('gone'), await open('kept')]
+  const closed = listener.closeExport(gone)
+  t.equal((await first.rest()).length, 0)
+  first.end()
+  await closed
+  t.equal(await second.errorOf({ type: 3 }), 0)
+  second.hangUp()
+  await listener.close()
+})
+
+t.test('a socket pair by its descriptor: requests are answered until DISC, then it is closed', async t => {
+  const moduleUrl = (path: string) => JSON.stringify(new URL(path, import.meta.url).href)
+  const program = `
+    import { serveTransmission, streamOfSocketFd } from ${moduleUrl('../../src/sdc/nbd/index.js')}
+    import { MemoryBackend } from ${moduleUrl('../support/memory-backend.js')}
+    import { wallClock } from ${moduleUrl('./nbd-server.js')}
+    import { silentLog } from ${moduleUrl('../../src/ports/index.js')}
+    serveTransmission(streamOfSocketFd(3), new MemoryBackend(), { clock: wallClock, log: silentLog })`
+  // Node makes its pipes to children from socket pairs, as the kernel's are.
+  const child = spawn(process.execPath, ['--input-type=module', '-e', program], {
+    stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
+  })
+  const exited = new Promise(resolve => child.once('exit', resolve))
+  const client = new RawClient(child.stdio[3] as Duplex)
+  const body = Buffer.alloc(1 << 20, 0x5a)
+  client.send(request({ type: 1, offset: 4096, body }))
+  t.equal((await client.simple()).error, 0)
+  client.send(request({ type: 0, offset: 4096, length: 1 << 20 }), request({ type: 2 }))
+  t.ok((await client.simple(1 << 20)).data.equals(body))
+  t.equal((await client.rest()).length, 0)
+  t.equal(await exited, 0, 'nothing keeps the process')
 })
 
 t.test('a thousand clients that come and go leave nothing behind', async t => {

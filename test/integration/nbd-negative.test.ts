@@ -1,4 +1,4 @@
-import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { MemoryBackend } from '../support/memory-backend.js'
 import { run, startNbdServer } from './nbd-server.js'
@@ -7,7 +7,7 @@ t.test('libnbd without its own checks is told the right error, and its connectio
   const backend = new MemoryBackend({ name: 'vol1', sizeBytes: 64 << 20 })
   const server = await startNbdServer([backend])
   t.teardown(() => server.close())
-  const script = join(import.meta.dirname, '../../../test/integration/nbd-negative.py')
+  const script = fileURLToPath(new URL('../../../test/integration/nbd-negative.py', import.meta.url))
   const printed = await run('/usr/bin/python3', script, server.uri('vol1'))
   const errors = [
     ['read beyond the end', 'EINVAL'],

@@ -29,18 +29,21 @@ export interface NbdConnection {
 
 /** Serves a client from its greeting on: handshake, then the transmission phase for the export that it chooses. */
 export function serveNbd(stream: NbdStream, exports: ExportTable, options: ServeOptions): NbdConnection {
-  const server = new ServedStream(stream, options)
+  const server = new ServedStream(stream, options, lingerTimeoutMs)
   server.beginHandshake(exports)
   return server
 }
 
-/** Serves the transmission phase alone, as the kernel speaks it on its socket pairs. */
+/**
+ * Serves the transmission phase alone, as the kernel speaks it on its socket pairs. The kernel never hangs up by itself,
+ * so that once all is answered the stream is closed at once.
+ */
 export function serveTransmission(
   stream: NbdStream,
   backend: BlockBackend,
   options: ServeOptions & Partial<Features>,
 ): NbdConnection {
-  const server = new ServedStream(stream, options)
+  const server = new ServedStream(stream, options, 0)
   const { structured = false, blockStatus = false } = options
   server.beginTransmission(backend, { structured, blockStatus })
   return server
@@ -56,6 +59,7 @@ class ServedStream implements NbdConnection {
   readonly #streamClosed: Promise<void>
   readonly #stream: NbdStream
   readonly #options: ServeOptions
+  readonly #lingerMs: number
   #handshake: Handshake | null = null
   #transmission: Transmission | null = null
   /** One deadline at a time: of the handshake, of closing, of lingering. */
@@ -66,8 +70,9 @@ class ServedStream implements NbdConnection {
   #resolveClosed: () => void = () => {}
   #resolveStreamClosed: () => void = () => {}
 
-  constructor(stream: NbdStream, options: ServeOptions) {
+  constructor(stream: NbdStream, options: ServeOptions, lingerMs: number) {
     this.#stream = stream
+    this.#lingerMs = lingerMs
     this.#options = options
     this.closed = new Promise(resolve => {
       this.#resolveClosed = resolve
@@ -206,7 +211,11 @@ class ServedStream implements NbdConnection {
     if (this.#lingering || this.#gone) return
     this.#lingering = true
     this.#handshake = null
-    this.#setDeadline(lingerTimeoutMs, this.#why)
+    if (this.#lingerMs === 0) {
+      this.#destroy(this.#why)
+      return
+    }
+    this.#setDeadline(this.#lingerMs, this.#why)
     this.#stream.end()
     // What still comes is thrown away: closing a socket with unread bytes could take the last replies from the client.
     this.#stream.resume()

@@ -1,11 +1,12 @@
 import { KiB } from '../../base/units.js'
 
-const slabBytes = 512 * KiB
-const cutBytesMax = 64 * KiB
+const slabBytes = 128 * KiB
+const cutBytesMax = 32 * KiB
 
 /**
  * Memory for the answers to reads. Small ones are cut off a slab, which spares an allocation per read; nothing is ever
- * cut twice, so memory that the stream has not yet sent cannot change. A slab goes when its last piece does.
+ * cut twice, so memory that the stream has not yet sent cannot change. A slab goes when its last piece does; it is small,
+ * because every idle connection keeps one.
  */
 export class ReadSlabs {
   #slab = Buffer.allocUnsafeSlow(0)

@@ -1,6 +1,6 @@
 import type { NbdStream } from './stream.js'
 
-const slabBytes = 32 * 1024
+const slabBytes = 8 * 1024
 
 interface Batch {
   requests: number

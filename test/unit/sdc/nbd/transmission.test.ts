@@ -383,13 +383,14 @@ t.test('a client that does not hang up after its last reply is hung up on', asyn
 
 t.test('the kernel door: transmission phase at once, simple replies', async t => {
   const backend = new MemoryBackend()
-  const { client, connection } = meetTransmission(backend)
+  const { client, connection, clock } = meetTransmission(backend)
   t.equal(await client.errorOf({ type: write, body: pattern(4096) }), 0)
   client.send(request({ type: read, length: 4096 }))
   t.same((await client.simple(4096)).data, pattern(4096))
   t.equal(await client.errorOf({ type: read, flags: df, length: 512 }), EINVAL)
-  client.end()
+  await connection.close()
   await connection.closed
+  t.equal(clock.timersCount, 0, 'the kernel is not waited for')
 })
 
 t.test('bytes of one client never reach another, while memory is used again', async t => {
