@@ -10,8 +10,8 @@
 
 namespace {
 
-// Per file. Chosen by bench/file-engine.ts: more adds memory and wake-ups, fewer starve a disk that likes depth.
-constexpr size_t threadsMax = 16;
+// Per file; chosen by bench/file-engine.ts. A disk likes depth; what mostly copies from the page cache does not.
+constexpr size_t threadsMaxDirect = 16, threadsMaxBuffered = 8;
 // The layout of one operation in the submission array; src/io/file-engine.ts writes it.
 enum Field { fieldKind, fieldSlot, fieldHandle, fieldOffset, fieldLength, fieldPieces, fieldCount };
 
@@ -20,7 +20,7 @@ enum Field { fieldKind, fieldSlot, fieldHandle, fieldOffset, fieldLength, fieldP
 void OpenFile::enqueue(FileOp* op) {
   std::unique_lock<std::mutex> lock(mutex_);
   queue_.push_back(op);
-  if (queue_.size() > idle_ && threads_.size() < threadsMax) {
+  if (queue_.size() > idle_ && threads_.size() < (traits_.isDirect ? threadsMaxDirect : threadsMaxBuffered)) {
     try {
       threads_.emplace_back([this] { work(); });
       return;
