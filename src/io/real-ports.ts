@@ -1,0 +1,23 @@
+import type { Ports } from '../ports/daemon.js'
+import { systemClock } from './clock.js'
+import { fileDisks } from './disk-port.js'
+import { readBootId } from './host.js'
+import { kernelNbd } from './kernel-nbd.js'
+import { type LogLevel, openLog } from './log.js'
+import { lmdbStores } from './meta-store.js'
+import { systemRandom } from './random.js'
+import { tcpLink } from './tcp-link.js'
+
+/** What a daemon stands on in a process of its own. Throws where the boot id cannot be read: lmdb needs it too. */
+export function realPorts({ logLevel, name }: { logLevel: LogLevel; name: string }): Ports {
+  return {
+    clock: systemClock,
+    random: systemRandom,
+    link: tcpLink,
+    disks: fileDisks,
+    metaStores: lmdbStores,
+    kernelNbd,
+    log: openLog({ name, level: logLevel }),
+    bootId: readBootId(),
+  }
+}
