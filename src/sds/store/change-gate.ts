@@ -9,7 +9,7 @@ import type { IndexWriter } from './index-writer.js'
 export interface ChangeGateParts {
   slots: SlotTable
   index: IndexWriter
-  sync: GroupSync
+  groupSync: GroupSync
   health: Health
   activity: Activity
   bootId: string
@@ -87,8 +87,8 @@ export class ChangeGate {
   }
 
   private setFlag(): void {
-    const { index, sync, health, slots, bootId } = this.parts
-    sync.request(error => {
+    const { index, groupSync, health, slots, bootId } = this.parts
+    groupSync.request(error => {
       if (error !== null) return this.closed(error)
       let failure: string | null = null
       const visible = (text: string | null): void => {

@@ -3,47 +3,37 @@ import type { DeviceId, SystemId } from '../../base/ids.js'
 import { chunkBytes } from '../../base/units.js'
 import {
   type ChunkKind,
-  type ChunkTable,
   chunkIndexKey,
-  chunkValue,
   epochKey,
-  filledEntry,
-  fillingEntry,
   isFilling,
   isMapped,
   isReserved,
-  isThick,
-  reservedEntry,
-  type SlotTable,
   slotOf,
   slotOffsetOf,
-  unfilledEntry,
-  type VolumeChunks,
 } from '../../core/store/index.js'
 import type { Clock, Disk, MetaStore } from '../../ports/index.js'
 import { Activity } from './activity.js'
-import { isAligned, readPart, writePart, zeroPart } from './block-io.js'
+import { Answers } from './answers.js'
+import { isAligned, readPart } from './block-io.js'
 import { ChangeGate } from './change-gate.js'
+import { Changes } from './changes.js'
+import { ChunkMap, type ChunkMapParts } from './chunk-map.js'
 import type { DeviceStore, StoreDone, StoreError, StoreUsage } from './device-store.js'
 import { dropChunks } from './drop-volume.js'
 import { Eraser } from './eraser.js'
 import { GroupSync } from './group-sync.js'
 import { Health } from './health.js'
 import { IndexWriter } from './index-writer.js'
-import { ChangeRequest, ReadRequest, Spare } from './requests.js'
+import { ReadRequest, Spare } from './requests.js'
 
 /** What opening a device found. */
-export interface OpenedDevice {
+export interface OpenedDevice extends ChunkMapParts {
   disk: Disk
   index: MetaStore
   clock: Clock
   deviceId: DeviceId
   systemId: SystemId
   bootId: string
-  slots: SlotTable
-  chunks: ChunkTable
-  thinChunks: number
-  thickChunks: number
   epochMax: number
   opened: { cleanStop: boolean; sameBoot: boolean }
   onFailed(reason: string): void
@@ -60,110 +50,80 @@ export class ChunkStore implements DeviceStore {
   readonly opened: { cleanStop: boolean; sameBoot: boolean }
 
   private readonly disk: Disk
-  private readonly slots: SlotTable
-  private readonly table: ChunkTable
-  private readonly counts = { thin: 0, thick: 0 }
-  private limits = { thin: Number.POSITIVE_INFINITY, thick: Number.POSITIVE_INFINITY }
-  private epoch: number
-
+  private readonly map: ChunkMap
   private readonly health: Health
   private readonly activity = new Activity()
+  private readonly answers: Answers
   private readonly index: IndexWriter
   private readonly groupSync: GroupSync
   private readonly gate: ChangeGate
   private readonly eraser: Eraser
+  private readonly changes: Changes
+  private readonly reads = new Spare(() => new ReadRequest((read, errno) => this.finishRead(read, errno)))
+  private epoch: number
   private closing: Promise<void> | null = null
 
-  private readonly reads = new Spare(() => new ReadRequest((read, errno) => this.finishRead(read, errno)))
-  private readonly changes = new Spare(() => new ChangeRequest(change => this.finishPart(change)))
-  /** Changes that wait until their chunk's slot is erased. */
-  private readonly waitingForSlot = new Map<number, ChangeRequest>()
-  private answers: { done: StoreDone; error: StoreError | null }[] = []
-
   constructor(private readonly device: OpenedDevice) {
-    const { disk, index, clock, slots } = device
+    const { disk, clock, slots, bootId, opened } = device
     this.deviceId = device.deviceId
     this.systemId = device.systemId
     this.path = disk.path
     this.capacityBytes = slots.slotCount * chunkBytes
-    this.opened = device.opened
+    this.opened = opened
     this.disk = disk
-    this.slots = slots
-    this.table = device.chunks
-    this.counts = { thin: device.thinChunks, thick: device.thickChunks }
     this.epoch = device.epochMax
+    this.map = new ChunkMap(device)
     this.health = new Health(reason => this.fail(reason))
-    this.index = new IndexWriter(index, clock)
+    this.index = new IndexWriter(device.index, clock)
     this.groupSync = new GroupSync(disk, this.index, this.health)
-    const open = !device.opened.cleanStop && device.opened.sameBoot
-    const { health, groupSync: sync, activity } = this
-    this.gate = new ChangeGate({ slots, index: this.index, sync, health, activity, bootId: device.bootId, open })
-    const onReady = (slot: number) => this.slotReady(slot)
-    this.eraser = new Eraser({ disk, index: this.index, slots, clock, health, activity, onReady })
-    if (slots.dirtyCount > 0) this.eraser.kick()
+    const { activity, health, index, groupSync } = this
+    this.answers = new Answers(clock, activity)
+    const open = !opened.cleanStop && opened.sameBoot
+    this.gate = new ChangeGate({ slots, index, groupSync, health, activity, bootId, open })
+    const onReady = (slot: number) => this.changes.slotReady(slot)
+    this.eraser = new Eraser({ disk, index, slots, clock, health, activity, onReady })
+    const hurryEraser = () => this.eraser.kick()
+    this.changes = new Changes({ disk, slots, index, health, gate: this.gate, groupSync, activity, hurryEraser })
+    this.eraser.kick()
   }
 
   get failed(): string | null {
     return this.health.failed
   }
-
   get dirty(): boolean {
     return this.gate.isOpen
   }
-
   usage(): StoreUsage {
-    const { thin, thick } = this.counts
-    return {
-      slotsTotal: this.slots.slotCount,
-      slotsUsed: this.slots.claimedCount,
-      thinChunks: thin,
-      thickChunks: thick,
-    }
+    return this.map.usage()
   }
-
   /** True once a reserved chunk's first write or zeroing has completed. */
   has(volume: number, chunk: number): boolean {
-    const chunks = this.find(volume)
-    return chunks !== undefined && isMapped(chunks.get(chunk))
+    return this.map.has(volume, chunk)
   }
-
   chunksOf(volume: number, first: number, end: number, step: number): number[] {
-    return this.find(volume)?.mappedChunks(first, end, step) ?? []
+    return this.map.chunksOf(volume, first, end, step)
   }
-
   volumes(): number[] {
-    return this.table.volumes()
+    return this.map.volumes()
   }
-
   setLimits(limits: { thinChunksMax: number; thickChunksMax: number }): void {
-    this.limits = { thin: limits.thinChunksMax, thick: limits.thickChunksMax }
+    this.map.setLimits(limits)
   }
 
   /** A chunk that has or has reserved a slot keeps it. The slot may still be on its way to zeroes: then `write` waits. */
   reserve(volume: number, chunk: number, kind: ChunkKind, useSpare: boolean): boolean {
-    const chunks = this.table.open(volume)
-    if (chunks.dropping || this.closing !== null) return false
-    if (chunks.get(chunk) !== 0) return true
-    if (!useSpare && this.counts[kind] >= this.limits[kind]) return false
-    const slot = this.slots.claim()
-    if (slot < 0) return false
-    chunks.set(chunk, reservedEntry(slot, kind))
-    this.counts[kind]++
-    if (!this.slots.isReady(slot)) this.eraser.kick()
+    if (this.closing !== null || !this.map.reserve(volume, chunk, kind, useSpare)) return false
+    if (this.device.slots.wantedCount > 0) this.eraser.kick()
     return true
   }
 
   read(volume: number, chunk: number, offset: number, target: Buffer, done: StoreDone): void {
     assert(offset >= 0 && offset + target.length <= chunkBytes, 'a read stays within its chunk')
-    if (this.closing !== null) {
-      this.answer(done, shuttingDown)
-      return
-    }
-    const chunks = this.find(volume)
+    const chunks = this.map.find(volume)
     const entry = chunks === undefined ? 0 : chunks.get(chunk)
-    if (!isMapped(entry)) {
+    if (this.closing !== null || !isMapped(entry)) {
       target.fill(0)
-      this.answer(done, null)
+      this.answers.add(done, this.closing !== null ? shuttingDown : null)
       return
     }
     const read = this.reads.take()
@@ -187,86 +147,45 @@ export class ChunkStore implements DeviceStore {
   }
 
   remove(volume: number, chunk: number, done: StoreDone): void {
-    const chunks = this.find(volume)
+    if (this.refuses(done)) return
+    const chunks = this.map.find(volume)
     const entry = chunks === undefined ? 0 : chunks.get(chunk)
-    const refusal = this.refusal()
-    if (refusal !== null) {
-      this.answer(done, refusal)
-      return
-    }
-    if (entry === 0) {
-      this.answer(done, null)
-      return
-    }
     assert(!isFilling(entry), 'a chunk is not removed while it is being filled')
-    if (isReserved(entry)) {
-      this.freeUnmapped(chunks!, chunk)
-      this.answer(done, null)
-      return
-    }
-    if (!this.gate.isOpen) {
+    if (!isMapped(entry)) {
+      if (isReserved(entry)) this.map.freeUnmapped(chunks!, chunk)
+      this.eraser.kick()
+      this.answers.add(done, null)
+    } else if (!this.gate.isOpen) {
       this.gate.wait(() => this.remove(volume, chunk, done))
-      return
+    } else {
+      this.changes.enter(chunks!)
+      this.index.drop(chunkIndexKey(volume, chunk), text => {
+        if (text === null) this.map.freeMapped(chunks!, chunk)
+        this.eraser.kick()
+        this.changes.leave(chunks!)
+        done(text === null ? null : { kind: 'meta', text })
+      })
     }
-    this.beginWork(chunks!)
-    this.index.drop(chunkIndexKey(volume, chunk), text => {
-      if (text === null) this.freeMapped(chunks!, chunk)
-      this.endWork(chunks!)
-      done(text === null ? null : { kind: 'meta', text })
-    })
   }
 
   dropVolume(volume: number, done: StoreDone): void {
-    const chunks = this.find(volume)
-    const refusal = this.refusal()
-    if (refusal !== null) {
-      this.answer(done, refusal)
-      return
-    }
+    if (this.refuses(done)) return
+    const chunks = this.map.find(volume)
     if (chunks === undefined) {
-      this.answer(done, null)
-      return
-    }
-    if (!this.gate.isOpen) {
+      this.answers.add(done, null)
+    } else if (!this.gate.isOpen) {
       this.gate.wait(() => this.dropVolume(volume, done))
-      return
+    } else {
+      const { map, index, eraser, changes, gate } = this
+      const refusal = () => this.refusal()
+      dropChunks(chunks, { map, index, clock: this.device.clock, eraser, changes, gate, refusal }, done)
     }
-    chunks.dropping = true
-    this.activity.enter()
-    this.gate.begin()
-    dropChunks({
-      chunks,
-      index: this.index,
-      clock: this.device.clock,
-      refusal: () => this.refusal(),
-      freeUnmapped: chunk => this.freeUnmapped(chunks, chunk),
-      freeMapped: chunk => this.freeMapped(chunks, chunk),
-      done: error => {
-        if (error === null) this.table.forget(volume)
-        chunks.dropping = false
-        this.groupSync.noteChange()
-        this.gate.end()
-        this.activity.leave()
-        done(error)
-      },
-    })
   }
 
   sync(done: StoreDone): void {
-    const refusal = this.refusal()
-    if (refusal !== null) {
-      this.answer(done, refusal)
-      return
-    }
-    if (this.groupSync.idle) {
-      this.answer(done, null)
-      return
-    }
-    this.activity.enter()
-    this.groupSync.request(error => {
-      this.activity.leave()
-      done(error)
-    })
+    if (this.refuses(done)) return
+    if (this.groupSync.idle) this.answers.add(done, null)
+    else this.groupSync.request(this.untilDone(done))
   }
 
   adoptEpoch(pool: number, slice: number, epoch: number): void {
@@ -275,8 +194,8 @@ export class ChunkStore implements DeviceStore {
     this.groupSync.noteChange()
     this.activity.enter()
     this.index.put(epochKey(pool, slice), epoch, text => {
-      this.activity.leave()
       if (text !== null) this.health.indexFailed(text)
+      this.activity.leave()
     })
   }
 
@@ -285,16 +204,7 @@ export class ChunkStore implements DeviceStore {
   }
 
   markClean(done: StoreDone): void {
-    const refusal = this.refusal()
-    if (refusal !== null) {
-      this.answer(done, refusal)
-      return
-    }
-    this.activity.enter()
-    this.gate.markClean(error => {
-      this.activity.leave()
-      done(error)
-    })
+    if (!this.refuses(done)) this.gate.markClean(this.untilDone(done))
   }
 
   close(): Promise<void> {
@@ -318,88 +228,14 @@ export class ChunkStore implements DeviceStore {
     done: StoreDone,
   ): void {
     assert(length > 0 && offset >= 0 && offset + length <= chunkBytes, 'a change stays within its chunk')
-    const refusal = this.refusal()
-    if (refusal !== null) {
-      this.answer(done, refusal)
-      return
-    }
+    if (this.refuses(done)) return
     if (!this.gate.isOpen) {
       this.gate.wait(() => this.change(volume, chunk, offset, length, pieces, done))
       return
     }
-    const chunks = this.find(volume)
-    if (chunks === undefined) {
-      this.answer(done, { kind: 'meta', text: `volume ${volume} has been dropped` })
-      return
-    }
-    const entry = chunks.get(chunk)
-    assert(entry !== 0, 'a chunk that is changed has or has reserved a slot')
-    assert(!isFilling(entry), 'nothing else touches a chunk while it is being filled')
-    const change = this.changes.take()
-    change.chunks = chunks
-    change.chunk = chunk
-    change.slot = slotOf(entry)
-    change.offset = offset
-    change.length = length
-    change.pieces = pieces
-    change.done = done
-    this.beginWork(chunks)
-    if (!isReserved(entry)) {
-      this.begin(change, false)
-      return
-    }
-    if (this.slots.isReady(change.slot)) {
-      this.begin(change, true)
-      return
-    }
-    assert(!this.waitingForSlot.has(change.slot), 'one change fills a chunk')
-    this.waitingForSlot.set(change.slot, change)
-    this.eraser.kick()
-  }
-
-  /** Data and index entry side by side: the slot is zero until the data are there, so either may come first. */
-  private begin(change: ChangeRequest, filling: boolean): void {
-    const { slot, offset, length, pieces } = change
-    const chunks = change.chunks!
-    const fresh = filling && this.slots.isErased(slot)
-    change.filling = filling
-    change.partsLeft = Number(filling) + Number(!(fresh && pieces === null))
-    if (filling) {
-      const entry = chunks.get(change.chunk)
-      chunks.set(change.chunk, fillingEntry(entry))
-      if (fresh) this.slots.fill(slot)
-      const value = chunkValue(slot, isThick(entry) ? 'thick' : 'thin')
-      this.index.put(chunkIndexKey(chunks.volume, change.chunk), value, change.onIndex)
-    }
-    const base = slotOffsetOf(slot)
-    if (pieces !== null) writePart(this.disk, base, offset, length, pieces, fresh, change.onDisk)
-    else if (!fresh) zeroPart(this.disk, base, offset, length, change.onDisk)
-  }
-
-  private slotReady(slot: number): void {
-    const change = this.waitingForSlot.get(slot)
-    if (change === undefined) return
-    this.waitingForSlot.delete(slot)
-    this.begin(change, true)
-  }
-
-  private finishPart(change: ChangeRequest): void {
-    change.partsLeft--
-    if (change.partsLeft > 0) return
-    const { done, error, filling, chunk } = change
-    const chunks = change.chunks!
-    if (filling) {
-      const entry = chunks.get(chunk)
-      chunks.set(chunk, change.indexError === null ? filledEntry(entry) : unfilledEntry(entry))
-    }
-    const { mediaError } = change
-    change.mediaError = null
-    change.indexError = null
-    change.pieces = null
-    this.changes.give(change)
-    this.endWork(chunks)
-    if (mediaError !== null) this.health.mediaFailed(mediaError)
-    done(error)
+    const chunks = this.map.find(volume)
+    if (chunks !== undefined) this.changes.start(chunks, chunk, offset, length, pieces, done)
+    else this.answers.add(done, { kind: 'meta', text: `volume ${volume} has been dropped` })
   }
 
   private finishRead(read: ReadRequest, errno: string | null): void {
@@ -410,75 +246,28 @@ export class ChunkStore implements DeviceStore {
     done(errno === null ? null : { kind: 'media', errno })
   }
 
-  private freeUnmapped(chunks: VolumeChunks, chunk: number): void {
-    const entry = chunks.get(chunk)
-    const slot = slotOf(entry)
-    this.forget(chunks, chunk)
-    // Data may lie in it, if its index entry could not be made: then it is as good as removed.
-    if (this.slots.isReady(slot) && !this.slots.isErased(slot)) this.vacate(slot)
-    else this.slots.release(slot)
-  }
-
-  private freeMapped(chunks: VolumeChunks, chunk: number): void {
-    const slot = slotOf(chunks.get(chunk))
-    this.forget(chunks, chunk)
-    this.vacate(slot)
-  }
-
-  private forget(chunks: VolumeChunks, chunk: number): void {
-    this.counts[isThick(chunks.get(chunk)) ? 'thick' : 'thin']--
-    chunks.set(chunk, 0)
-  }
-
-  private vacate(slot: number): void {
-    this.slots.vacate(slot)
-    this.eraser.kick()
-  }
-
-  private find(volume: number): VolumeChunks | undefined {
-    const chunks = this.table.find(volume)
-    return chunks === undefined || chunks.dropping ? undefined : chunks
-  }
-
-  private beginWork(chunks: VolumeChunks): void {
-    chunks.busyNow++
+  /** `done`, holding back `close` until it is called. */
+  private untilDone(done: StoreDone): StoreDone {
     this.activity.enter()
-    this.gate.begin()
-  }
-
-  private endWork(chunks: VolumeChunks): void {
-    chunks.busyNow--
-    this.groupSync.noteChange()
-    this.gate.end()
-    this.activity.leave()
+    return error => {
+      this.activity.leave()
+      done(error)
+    }
   }
 
   private refusal(): StoreError | null {
     return this.closing !== null ? shuttingDown : this.health.error
   }
 
-  /** Answers at the end of the turn, with whatever else has its answer at once. */
-  private answer(done: StoreDone, error: StoreError | null): void {
-    this.answers.push({ done, error })
-    if (this.answers.length > 1) return
-    this.activity.enter()
-    this.device.clock.endOfTurn(() => {
-      const answers = this.answers
-      this.answers = []
-      this.activity.leave()
-      for (const { done, error } of answers) done(error)
-    })
+  /** Answers a request that a closing or failed device does not take. */
+  private refuses(done: StoreDone): boolean {
+    const refusal = this.refusal()
+    if (refusal !== null) this.answers.add(done, refusal)
+    return refusal !== null
   }
 
   private fail(reason: string): void {
-    for (const change of this.waitingForSlot.values()) {
-      change.partsLeft = 1
-      change.filling = false
-      const error = this.health.error!
-      if (error.kind === 'media') change.onDisk(error.errno)
-      else change.onIndex(reason)
-    }
-    this.waitingForSlot.clear()
+    this.changes.failWaiting()
     this.device.onFailed(reason)
   }
 }

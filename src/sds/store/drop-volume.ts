@@ -1,67 +1,76 @@
 import { chunkIndexKey, isReserved, type VolumeChunks } from '../../core/store/index.js'
 import type { Clock } from '../../ports/index.js'
+import type { ChangeGate } from './change-gate.js'
+import type { Changes } from './changes.js'
+import type { ChunkMap } from './chunk-map.js'
 import type { StoreDone, StoreError } from './device-store.js'
+import type { Eraser } from './eraser.js'
 import type { IndexWriter } from './index-writer.js'
 
 /** Index entries per commit: small enough that other writes do not wait noticeably. */
 const batchChunks = 1024
-/** How often to look whether requests for the volume have finished. */
+/** How often to look whether requests for the volume have finished, or the device takes changes again. */
 const waitMs = 5
 
 export interface DropParts {
-  chunks: VolumeChunks
+  map: ChunkMap
   index: IndexWriter
   clock: Clock
+  eraser: Eraser
+  changes: Changes
+  gate: ChangeGate
   /** Why the device takes no more changes, or null. */
   refusal(): StoreError | null
-  freeUnmapped(chunk: number): void
-  freeMapped(chunk: number): void
-  done: StoreDone
 }
 
 /**
- * Removes all chunks of a volume, a batch at a time. Nothing was asked for the volume since `dropping` was set; what was
- * under way then is waited for, as its slots will soon be others'.
+ * Removes all chunks of a volume, a batch at a time. Nothing new is admitted for it from here on; what is under way is
+ * waited for, as its slots will soon be others'.
  */
-export function dropChunks(parts: DropParts): void {
-  const { chunks, index, clock } = parts
-  const todo = chunks.entries()
+export function dropChunks(chunks: VolumeChunks, parts: DropParts, done: StoreDone): void {
+  chunks.dropping = true
+  // Between two batches the device may be marked clean: that must not be undone for this, only for somebody's change.
   const nextBatch = (): void => {
     const refusal = parts.refusal()
-    if (refusal !== null) {
-      parts.done(refusal)
-      return
-    }
-    if (chunks.busyNow > 0) {
-      clock.setTimer(waitMs, nextBatch)
-      return
-    }
-    const mapped: number[] = []
-    let ended = false
-    while (mapped.length < batchChunks && !ended) {
-      const next = todo.next()
-      if (next.done) ended = true
-      else if (isReserved(next.value.entry)) parts.freeUnmapped(next.value.chunk)
-      else mapped.push(next.value.chunk)
-    }
-    let left = mapped.length
-    let failure: string | null = null
-    const finishBatch = (): void => {
-      if (failure !== null) parts.done({ kind: 'meta', text: failure })
-      else if (ended) parts.done(null)
-      else clock.setTimer(0, nextBatch)
-    }
-    if (left === 0) {
-      clock.endOfTurn(finishBatch)
-      return
-    }
-    for (const chunk of mapped)
-      index.drop(chunkIndexKey(chunks.volume, chunk), text => {
-        if (text === null) parts.freeMapped(chunk)
-        failure ??= text
-        left--
-        if (left === 0) finishBatch()
-      })
+    if (refusal !== null) end(refusal)
+    else if (chunks.busyNow > 0 || !parts.gate.isOpen) parts.clock.setTimer(waitMs, nextBatch)
+    else dropBatch(chunks, parts, batchDone)
+  }
+  const batchDone = (error: string | null, more: boolean): void => {
+    if (error !== null) end({ kind: 'meta', text: error })
+    else if (more) parts.clock.setTimer(0, nextBatch)
+    else end(null)
+  }
+  const end = (error: StoreError | null): void => {
+    chunks.dropping = false
+    if (error === null) parts.map.forgetVolume(chunks.volume)
+    done(error)
   }
   nextBatch()
+}
+
+function dropBatch(chunks: VolumeChunks, parts: DropParts, done: (error: string | null, more: boolean) => void): void {
+  const { map, index, eraser, changes } = parts
+  const mapped: number[] = []
+  for (const { chunk, entry } of chunks.entries()) {
+    if (isReserved(entry)) map.freeUnmapped(chunks, chunk)
+    else if (mapped.push(chunk) === batchChunks) break
+  }
+  changes.enter(chunks)
+  let left = mapped.length + 1
+  let failure: string | null = null
+  const one = (): void => {
+    left--
+    if (left > 0) return
+    eraser.kick()
+    changes.leave(chunks)
+    done(failure, mapped.length === batchChunks)
+  }
+  for (const chunk of mapped)
+    index.drop(chunkIndexKey(chunks.volume, chunk), text => {
+      if (text === null) map.freeMapped(chunks, chunk)
+      failure ??= text
+      one()
+    })
+  parts.clock.endOfTurn(one)
 }

@@ -45,7 +45,7 @@ export class Eraser {
       this.begin()
       return
     }
-    if (!this.stopping) this.timer ??= clock.setTimer(gatherMs, () => this.begin())
+    if (!this.stopping && slots.dirtyCount > 0) this.timer ??= clock.setTimer(gatherMs, () => this.begin())
   }
 
   /** From now on only slots that somebody waits for are erased. */

@@ -13,7 +13,7 @@ import {
   superblockOffsets,
 } from '../../core/store/index.js'
 import type { Disk } from '../../ports/index.js'
-import { readDisk, syncDisk, writeDisk } from './steps.js'
+import { eraseDisk, readDisk, syncDisk, writeDisk } from './steps.js'
 
 /** Who a device is, by what is written on it. */
 export interface DeviceIdentity {
@@ -57,7 +57,7 @@ export async function writeLabel(disk: Disk, superblock: Superblock, lesserCopy:
 
 /** Makes the disk blank again, durably: nothing of what was there is found any more. */
 export async function wipeLabel(disk: Disk): Promise<void> {
-  await writeDisk(disk, 0, Buffer.alloc(labelBytes))
+  await eraseDisk(disk, 0, labelBytes)
   await syncDisk(disk)
 }
 

@@ -11,6 +11,9 @@ export const readDisk = (disk: Disk, offsetBytes: number, lengthBytes: number): 
 export const writeDisk = (disk: Disk, offsetBytes: number, bytes: Buffer): Promise<void> =>
   diskStep(disk, 'write', done => disk.write(offsetBytes, [bytes], done))
 
+export const eraseDisk = (disk: Disk, offsetBytes: number, lengthBytes: number): Promise<void> =>
+  diskStep(disk, 'erase', done => disk.erase(offsetBytes, lengthBytes, done))
+
 export const syncDisk = (disk: Disk): Promise<void> => diskStep(disk, 'sync', done => disk.sync(done))
 
 /** Makes all writes, durably. */
