@@ -1,7 +1,7 @@
 import type { DeviceId } from '../../base/ids.js'
 import type { Volume } from '../../model/index.js'
 import { readyDevices } from '../placement/index.js'
-import type { Command, PoolPlan } from './commands.js'
+import type { Commands, PoolPlan } from './commands.js'
 import { find } from './decider.js'
 import { hasVolumes, mapWithDevice, planPool } from './plan.js'
 import type { MdmState } from './state.js'
@@ -12,33 +12,33 @@ export function buildDeviceReady(
   state: MdmState,
   id: DeviceId,
   found: { capacityBytes: number; path: string },
-): Command {
+): Commands['deviceReady'] {
   const device = find(state, 'devices', id)
   const { capacityBytes, path } = found
   const ready = { ...device, state: 'ready' as const, capacityBytes, path }
   const plan = hasVolumes(state.map, device.poolId)
     ? null
     : planPool(state, mapWithDevice(state.map, device, ready), device.poolId)
-  return { kind: 'deviceReady', id, capacityBytes, path, plan }
+  return { id, capacityBytes, path, plan }
 }
 
-export function buildRemoveDevice(state: MdmState, id: DeviceId, thinAllocatedBytes: number): Command {
+export function buildRemoveDevice(state: MdmState, id: DeviceId, thinAllocatedBytes: number): Commands['removeDevice'] {
   const device = find(state, 'devices', id)
   // A pending device is not in the table: the table stays.
   const plan =
     device.state !== 'ready' || hasVolumes(state.map, device.poolId)
       ? null
       : planPool(state, mapWithDevice(state.map, device, null), device.poolId)
-  return { kind: 'removeDevice', id, plan, thinAllocatedBytes }
+  return { id, plan, thinAllocatedBytes }
 }
 
 export function buildAddVolume(
   state: MdmState,
   want: Pick<Volume, 'poolId' | 'name' | 'sizeBytes' | 'type'>,
   thinAllocatedBytes: number,
-): Command {
+): Commands['addVolume'] {
   const { poolId, name, sizeBytes, type } = want
-  return { kind: 'addVolume', poolId, name, sizeBytes, type, thinAllocatedBytes, plan: firstPlan(state, want) }
+  return { poolId, name, sizeBytes, type, thinAllocatedBytes, plan: firstPlan(state, want) }
 }
 
 /** Devices that came while the pool had volumes take their share once it is empty again. */

@@ -20,7 +20,7 @@ export interface ReturnFacts {
   map: ClusterMap
   /** The highest epoch of any slice of a pool so far: no device has adopted a higher one. */
   epochHigh: ReadonlyMap<PoolId, number>
-  /** What a new process of an SDS found on its devices; empty where a process only reconnected or time went by. */
+  /** Devices that a process of an SDS has newly opened; empty where it only reconnected or time went by. */
   returned: readonly OpenedDevice[]
   /** True where the device's SDS is connected and has the device. */
   isPresent: (deviceId: DeviceId) => boolean

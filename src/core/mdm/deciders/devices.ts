@@ -56,7 +56,6 @@ export const deviceDeciders: Deciders<'addDevice' | 'deviceReady' | 'renameDevic
 
   deviceReady(state, { id, capacityBytes, path, plan }) {
     const device = find(state, 'devices', id)
-    const pool = find(state, 'pools', device.poolId)
     if (device.state !== 'pending')
       throw new StorageError('IN_USE', { detail: 'the device is ready already', device: device.name })
     if (capacityBytes < deviceBytesMin - 64 * 1024 ** 2 || capacityBytes % chunkBytes !== 0)
@@ -67,7 +66,8 @@ export const deviceDeciders: Deciders<'addDevice' | 'deviceReady' | 'renameDevic
         capacityBytes,
         remedy: 'use a larger device',
       })
-    const ready: Device = { ...device, state: 'ready', capacityBytes, path }
+    const { incarnation } = find(state, 'sdss', device.sdsId)
+    const ready: Device = { ...device, state: 'ready', capacityBytes, path, incarnation }
     return done(put('devices', ready), ...tableAfter(state, device, ready, plan))
   },
 

@@ -56,14 +56,21 @@ export const sdsDeciders: Deciders<'addSds' | 'renameSds' | 'removeSds' | 'regis
 
   registerSds(state, { id, processId, endpoint, devices, settlement }) {
     const sds = find(state, 'sdss', id)
-    // The same process again: it keeps its incarnation and changes nothing.
-    if (sds.processId === processId) return { changes: [], answer: { sdsId: id, incarnation: sds.incarnation } }
+    const incarnation = sds.processId === processId ? sds.incarnation : sds.incarnation + 1
+    const answer = { sdsId: id, incarnation }
+    const returned = returnedDevices(state, id, processId, devices)
+    // The same process again, with nothing that it had not before: it changes nothing.
+    if (sds.processId === processId && returned.length === 0) return { changes: [], answer }
     checkEndpoint(rows(state, 'sdss'), endpoint, id)
     checkEpochs(state, sds, devices)
-    const incarnation = sds.incarnation + 1
     const changes: MapChange[] = [put('sdss', { ...sds, endpoint, processId, incarnation })]
-    changes.push(...settlementChanges(state, settlement, pathsFound(state, id, devices)))
-    return { changes, answer: { sdsId: id, incarnation } }
+    const opened = new Map<DeviceId, Device>()
+    for (const { deviceId, path } of returned) {
+      const device = find(state, 'devices', deviceId)
+      opened.set(device.id, { ...device, path, incarnation })
+    }
+    changes.push(...settlementChanges(state, settlement, opened))
+    return { changes, answer }
   },
 
   settle(state, { settlement }) {
@@ -110,12 +117,20 @@ export function checkEpochs(state: MdmState, sds: Sds, devices: readonly OpenedD
   }
 }
 
-/** Devices that were found at another path than last time. */
-function pathsFound(state: MdmState, sdsId: SdsId, opened: readonly OpenedDevice[]): Map<DeviceId, Device> {
-  const moved = new Map<DeviceId, Device>()
-  for (const { deviceId, path } of opened) {
+/**
+ * The devices whose return a registration brings: all that a new process has opened; of a known process, those that it
+ * opened since (it found them later).
+ */
+export function returnedDevices(
+  state: MdmState,
+  sdsId: SdsId,
+  processId: string,
+  opened: readonly OpenedDevice[],
+): OpenedDevice[] {
+  const sds = find(state, 'sdss', sdsId)
+  return opened.filter(({ deviceId }) => {
     const device = state.map.tables.devices.get(deviceId)
-    if (device && device.sdsId === sdsId && device.path !== path) moved.set(device.id, { ...device, path })
-  }
-  return moved
+    if (!device || device.sdsId !== sdsId || device.state !== 'ready') return false
+    return sds.processId !== processId || device.incarnation !== sds.incarnation
+  })
 }

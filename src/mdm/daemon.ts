@@ -1,0 +1,145 @@
+import { StorageError } from '../base/errors.js'
+import type { SystemId } from '../base/ids.js'
+import type { MdmConfig } from '../config/mdm.js'
+import { digest } from '../core/mdm/index.js'
+import { systemIdOf } from '../model/index.js'
+import type { Connection, ConnectionHandlers, Daemon, Listener, MetricSample, Ports } from '../ports/index.js'
+import type { ControlMessage } from '../wire/control.js'
+import type { Mdm } from './context.js'
+import { dispatch } from './dispatch.js'
+import { Fences } from './fences.js'
+import { LogStore } from './log-store.js'
+import { MapPushes } from './map-pushes.js'
+import { mdmMetrics } from './metrics.js'
+import { Peer } from './peer.js'
+import { Proposer } from './proposer.js'
+import { Registry } from './registry.js'
+import { Returns } from './returns.js'
+
+/** Whoever has not said hello by then is sent away. */
+const helloTimeoutMs = 10_000
+/** Connections; daemons of the largest system and some tools. */
+const peersMax = 4096
+
+/** Starts an MDM: recovers its state, creates the system in an empty directory, and listens. */
+export async function startMdm(config: MdmConfig, ports: Ports): Promise<Daemon> {
+  const { store, state, deltas } = await LogStore.open(ports.metaStores, config.directory)
+  const { map } = state
+  const registry = new Registry(map)
+  const pushes = new MapPushes(map, ports.clock, deltas)
+  const fences = new Fences(map, registry, ports.clock)
+  const proposer = new Proposer(state, store, ports.log, delta => {
+    pushes.applied(delta)
+    returns.noteWaiting()
+    fences.check()
+  })
+  const returns = new Returns(state, registry, proposer, ports.clock, ports.log)
+  const preparing = new Set<string>()
+  const mdm: Mdm = { config, ports, state, map, proposer, registry, pushes, fences, returns, preparing, drop: () => {} }
+  const daemon = new MdmDaemon(mdm, store)
+  mdm.drop = (peer, reason) => daemon.drop(peer, reason)
+  try {
+    await createSystem(mdm)
+    returns.noteWaiting()
+    await daemon.listen()
+  } catch (error) {
+    await daemon.stop()
+    throw error
+  }
+  ports.log.info('mdm.started', {
+    name: config.name,
+    systemId: systemIdOf(map),
+    mapVersion: map.version,
+    digest: digest(state).slice(0, 16),
+    endpoint: daemon.endpointText,
+  })
+  return daemon
+}
+
+async function createSystem({ map, proposer, ports, config }: Mdm): Promise<void> {
+  if (systemIdOf(map) !== null) return
+  const systemId = ports.random.hex(8) as SystemId
+  await proposer.propose('createSystem', () => ({ systemId, name: config.systemName ?? config.name }))
+  ports.log.info('system.created', { systemId, name: config.systemName ?? config.name })
+}
+
+class MdmDaemon implements Daemon {
+  #listener: Listener | null = null
+  #stopped: Promise<void> | null = null
+
+  constructor(
+    readonly mdm: Mdm,
+    readonly store: LogStore,
+  ) {}
+
+  get endpointText(): string {
+    const at = this.#listener?.endpoint
+    return at ? `${at.host}:${at.port}` : ''
+  }
+
+  async listen(): Promise<void> {
+    const { ports, config } = this.mdm
+    this.#listener = await ports.link.listenControl(config.listen, connection => this.#accept(connection))
+  }
+
+  metrics(): MetricSample[] {
+    return mdmMetrics(this.mdm)
+  }
+
+  #accept(connection: Connection<ControlMessage>): ConnectionHandlers<ControlMessage> {
+    const { registry, ports } = this.mdm
+    const peer = new Peer(connection, ports.clock)
+    registry.peers.add(peer)
+    peer.helloTimer = ports.clock.setTimer(helloTimeoutMs, () => {
+      if (peer.role === null && !peer.closed) this.drop(peer, 'it said no hello')
+    })
+    if (registry.peers.size > peersMax) ports.clock.endOfTurn(() => this.drop(peer, 'too many connections'))
+    return {
+      onMessage: message => {
+        if (peer.closed) return
+        try {
+          dispatch(this.mdm, peer, message)
+        } catch (error) {
+          // One peer's mistake ends its own connection; ours ends the daemon.
+          if (!(error instanceof StorageError)) throw error
+          this.drop(peer, error.message)
+        }
+      },
+      onClose: reason => {
+        if (!peer.closed) this.#ended(peer, reason)
+      },
+    }
+  }
+
+  /** Ends a connection from our side. */
+  drop(peer: Peer, reason: string): void {
+    if (peer.closed) return
+    this.#ended(peer, reason)
+    peer.connection.close()
+  }
+
+  #ended(peer: Peer, reason: string): void {
+    const { registry, pushes, fences, ports } = this.mdm
+    const level = peer.registered || peer.role === null ? 'info' : 'debug'
+    ports.log[level]('peer.gone', { role: peer.role, name: peer.name, reason })
+    peer.ended()
+    registry.remove(peer)
+    pushes.remove(peer)
+    fences.check()
+  }
+
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop()
+    return this.#stopped
+  }
+
+  async #stop(): Promise<void> {
+    const { registry, proposer, returns, ports } = this.mdm
+    await this.#listener?.close()
+    await proposer.close()
+    returns.close()
+    for (const peer of [...registry.peers]) this.drop(peer, 'the MDM is stopping')
+    await this.store.close()
+    ports.log.info('mdm.stopped', { mapVersion: this.mdm.map.version })
+  }
+}

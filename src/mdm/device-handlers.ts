@@ -1,0 +1,116 @@
+import { StorageError } from '../base/errors.js'
+import type { DeviceId } from '../base/ids.js'
+import { buildDeviceReady, buildRemoveDevice, resolve } from '../core/mdm/index.js'
+import { type Device, systemIdOf } from '../model/index.js'
+import { change, domainOf } from './admin-handlers.js'
+import type { Mdm } from './context.js'
+import { type Handlers, tools } from './handlers.js'
+import type { Peer } from './peer.js'
+
+/** Shorter than what tools wait for an answer. */
+const prepareTimeoutMs = 50_000
+const releaseTimeoutMs = 20_000
+
+/** Devices: the MDM commits them as pending, their SDS initialises them, the MDM commits them as ready. */
+export const deviceHandlers: Handlers<'addDevice' | 'removeDevice'> = {
+  addDevice: {
+    roles: tools,
+    handle: async call => {
+      const { mdm, params } = call
+      const sds = resolve(mdm.map, 'sdss', params.sds)
+      const peer = mdm.registry.sds(sds.id)
+      if (!peer)
+        throw new StorageError('UNREACHABLE', {
+          detail: 'the SDS is not connected',
+          sds: sds.name,
+          remedy: 'start it, then add the device',
+        })
+      const { id } = await change(call, 'addDevice', ({ map }) => {
+        const domain = domainOf(map, params.protectionDomain) ?? sds.protectionDomainId
+        const poolId = resolve(map, 'pools', params.pool, domain).id
+        return { sdsId: sds.id, poolId, path: params.path, name: params.name ?? null }
+      })
+      const { sizeBytes = null, force = false } = params
+      const capacityBytes = await prepare(mdm, peer, mdm.map.tables.devices.get(id)!, { sizeBytes, force })
+      return { id, capacityBytes }
+    },
+  },
+
+  removeDevice: {
+    roles: tools,
+    handle: async call => {
+      const { mdm, params } = call
+      const device = resolve(mdm.map, 'devices', params.device)
+      if (mdm.preparing.has(device.id))
+        throw new StorageError('IN_USE', {
+          detail: 'the device is being initialised',
+          device: device.name,
+          remedy: 'try again when that is done',
+        })
+      await change(call, 'removeDevice', state => removal(mdm, device.id)(state))
+      await release(mdm, device)
+      return {}
+    },
+  },
+}
+
+const removal =
+  (mdm: Mdm, id: DeviceId) =>
+  (state: Mdm['state']): ReturnType<typeof buildRemoveDevice> => {
+    const poolId = state.map.tables.devices.get(id)?.poolId
+    return buildRemoveDevice(state, id, poolId ? mdm.registry.thinAllocatedBytes(poolId) : 0)
+  }
+
+/** Has the SDS initialise a pending device and commits it as ready; what fails leaves no trace in the map. */
+async function prepare(
+  mdm: Mdm,
+  peer: Peer,
+  device: Device,
+  options: { sizeBytes: number | null; force: boolean },
+): Promise<number> {
+  mdm.preparing.add(device.id)
+  try {
+    const systemId = systemIdOf(mdm.map)!
+    const params = { deviceId: device.id, systemId, path: device.path, ...options }
+    const found = checkPrepared(await peer.request('prepareDevice', params, prepareTimeoutMs), device)
+    await mdm.proposer.propose('deviceReady', state => buildDeviceReady(state, device.id, found))
+    peer.devices.add(device.id)
+    mdm.ports.log.info('device.ready', { device: device.name, path: found.path, capacityBytes: found.capacityBytes })
+    return found.capacityBytes
+  } catch (error) {
+    mdm.ports.log.warn('device.notAdded', { device: device.name, path: device.path, error: String(error) })
+    await mdm.proposer
+      .propose('removeDevice', removal(mdm, device.id))
+      .catch(cause => mdm.ports.log.error('device.pendingKept', { device: device.name, error: String(cause) }))
+    // It may have been initialised by then: given back, it can be added again.
+    await release(mdm, device)
+    throw error
+  } finally {
+    mdm.preparing.delete(device.id)
+  }
+}
+
+function checkPrepared(answer: unknown, device: Device): { capacityBytes: number; path: string } {
+  const { capacityBytes, path } = (answer ?? {}) as { capacityBytes?: unknown; path?: unknown }
+  if (Number.isSafeInteger(capacityBytes) && (capacityBytes as number) >= 0 && typeof path === 'string')
+    return { capacityBytes: capacityBytes as number, path }
+  throw new StorageError('PROTOCOL', { detail: 'the SDS’s answer to prepareDevice is malformed', device: device.name })
+}
+
+/** Best effort: a device that keeps its superblock can be taken over by force. */
+async function release(mdm: Mdm, device: Device): Promise<void> {
+  const peer = mdm.registry.sds(device.sdsId)
+  peer?.devices.delete(device.id)
+  mdm.registry.usage.delete(device.id)
+  await peer
+    ?.request('releaseDevice', { deviceId: device.id }, releaseTimeoutMs)
+    .catch(error => mdm.ports.log.warn('device.notReleased', { device: device.name, error: String(error) }))
+}
+
+/** Devices that were pending when an MDM or their SDS stopped: once more. */
+export function retryPending(mdm: Mdm, peer: Peer): void {
+  for (const device of mdm.map.tables.devices.values()) {
+    if (device.sdsId !== peer.sdsId || device.state !== 'pending' || mdm.preparing.has(device.id)) continue
+    prepare(mdm, peer, device, { sizeBytes: null, force: false }).catch(() => {})
+  }
+}

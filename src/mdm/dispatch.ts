@@ -1,0 +1,147 @@
+import type { z } from 'zod'
+import { StorageError } from '../base/errors.js'
+import { systemIdOf } from '../model/index.js'
+import {
+  type AnswerOf,
+  type ControlMessage,
+  controlVersion,
+  type MdmRequestName,
+  type MdmRequests,
+  mdmNotices,
+  mdmRequests,
+} from '../wire/control.js'
+import { adminHandlers } from './admin-handlers.js'
+import type { Mdm } from './context.js'
+import { daemonHandlers } from './daemon-handlers.js'
+import { deviceHandlers } from './device-handlers.js'
+import type { Handler, Handlers } from './handlers.js'
+import type { Peer } from './peer.js'
+import { systemReport } from './report.js'
+import { volumeHandlers } from './volume-handlers.js'
+
+/** Every request but `hello`, by name. */
+const handlers: Handlers<Exclude<MdmRequestName, 'hello'>> = {
+  ...adminHandlers,
+  ...daemonHandlers,
+  ...deviceHandlers,
+  ...volumeHandlers,
+  query: { roles: ['sds', 'sdc', 'tool'], handle: ({ mdm }) => systemReport(mdm) },
+}
+
+/** Takes one message of a peer. Throws where the peer does not keep to the protocol: its connection is then closed. */
+export function dispatch(mdm: Mdm, peer: Peer, message: ControlMessage): void {
+  if (message.kind === 'answer') peer.takeAnswer(message)
+  else if (message.kind === 'notice') takeNotice(mdm, peer, message)
+  else if (message.name === 'hello') takeHello(mdm, peer, message.id, message.params)
+  else if (peer.role === null)
+    throw new StorageError('PROTOCOL', { field: 'name', detail: 'a connection begins with hello' })
+  else void serve(mdm, peer, message)
+}
+
+async function serve(mdm: Mdm, peer: Peer, { id, name, params }: Request): Promise<void> {
+  try {
+    peer.answer(id, await handle(mdm, peer, id, name, params))
+  } catch (error) {
+    mdm.ports.log.debug('request.refused', { peer: peer.name, request: name, error: String(error) })
+    peer.refuse(id, error)
+    if (!(error instanceof StorageError)) queueMicrotask(() => raise(error))
+  }
+}
+type Request = Extract<ControlMessage, { kind: 'request' }>
+
+function handle(mdm: Mdm, peer: Peer, id: number, name: string, params: unknown): unknown {
+  if (!Object.hasOwn(handlers, name))
+    throw new StorageError('BAD_REQUEST', { request: name.slice(0, 64), detail: 'the MDM knows no such request' })
+  const known = name as keyof typeof handlers
+  const handler = handlers[known] as unknown as Handler<MdmRequestName>
+  if (!handler.roles.includes(peer.role!))
+    throw new StorageError('BAD_REQUEST', { request: name, detail: `this is not for a ${peer.role} to ask` })
+  const checked = check(mdmRequests[known], params, name) as MdmRequests[MdmRequestName]
+  const origin = peer.client === null ? null : { client: peer.client, number: id }
+  return handler.handle({ mdm, peer, params: checked, origin })
+}
+
+function takeHello(mdm: Mdm, peer: Peer, id: number, params: unknown): void {
+  try {
+    peer.answer(id, welcome(mdm, peer, params))
+  } catch (error) {
+    peer.refuse(id, error)
+    throw error
+  }
+}
+
+function welcome(mdm: Mdm, peer: Peer, params: unknown): AnswerOf<'hello'> {
+  const version = (params as { version?: unknown } | null)?.version
+  if (version !== controlVersion)
+    throw new StorageError('PROTOCOL', {
+      field: 'version',
+      detail: 'the other side speaks another version of the protocol',
+      have: String(version).slice(0, 20),
+      want: controlVersion,
+      remedy: 'bring both to one release',
+    })
+  const hello = check(mdmRequests.hello, params, 'hello')
+  if (peer.role !== null) throw new StorageError('PROTOCOL', { field: 'name', detail: 'hello is said once' })
+  const systemId = systemIdOf(mdm.map)!
+  if (hello.systemId !== null && hello.systemId !== systemId)
+    throw new StorageError('WRONG_SYSTEM', {
+      detail: `this ${hello.role} belongs to another system than the MDM`,
+      name: hello.name,
+      have: hello.systemId,
+      mdmHas: systemId,
+      remedy: 'correct the MDM addresses in its configuration, or clear its state directory to join this system',
+    })
+  peer.helloTimer?.cancel()
+  peer.role = hello.role
+  peer.name = hello.name
+  // Only tools ask for changes one at a time; what daemons report may be repeated by nature.
+  peer.client = hello.role === 'tool' ? (hello.client ?? null) : null
+  return { systemId, mapVersion: mdm.map.version, mdmName: mdm.config.name }
+}
+
+function takeNotice(mdm: Mdm, peer: Peer, { name, params }: Extract<ControlMessage, { kind: 'notice' }>): void {
+  if (peer.role === null)
+    throw new StorageError('PROTOCOL', { field: 'name', detail: 'a connection begins with hello' })
+  const daemonId = peer.sdsId ?? peer.sdcId
+  switch (name) {
+    case 'mapAck': {
+      const { version } = check(mdmNotices.mapAck, params, name)
+      mdm.pushes.acked(peer, version)
+      if (daemonId) mdm.registry.acked.set(daemonId, Math.max(peer.ackedVersion, mdm.registry.acked.get(daemonId) ?? 0))
+      mdm.fences.check()
+      return
+    }
+    case 'sdsStatus': {
+      const { devices } = check(mdmNotices.sdsStatus, params, name)
+      for (const usage of devices) {
+        const device = mdm.map.tables.devices.get(usage.deviceId)
+        if (peer.registered && device && device.sdsId === peer.sdsId) mdm.registry.usage.set(usage.deviceId, usage)
+      }
+      return
+    }
+    case 'sdcStatus': {
+      const { exports } = check(mdmNotices.sdcStatus, params, name)
+      if (peer.registered && peer.sdcId) mdm.registry.exports.set(peer.sdcId, exports)
+      return
+    }
+    default:
+      // A newer daemon may tell what this MDM does not know.
+      mdm.ports.log.debug('notice.unknown', { peer: peer.name, notice: name.slice(0, 64) })
+  }
+}
+
+/** The parameters, checked; the error names the field. */
+function check<Schema extends z.ZodType>(schema: Schema, params: unknown, name: string): z.infer<Schema> {
+  const checked = schema.safeParse(params ?? {})
+  if (checked.success) return checked.data
+  const issue = checked.error.issues[0]
+  throw new StorageError('BAD_ARGUMENT', {
+    detail: issue?.message ?? 'malformed',
+    request: name,
+    field: issue?.path.join('.') || 'params',
+  })
+}
+
+function raise(error: unknown): never {
+  throw error
+}
