@@ -55,6 +55,7 @@ export class DataPath {
   #retryTimer: Timer | null = null
   #retryTimerAtMs = Number.POSITIVE_INFINITY
   #orders = 0
+  #closed = false
   /** For the metrics. */
   refusals = 0
 
@@ -71,7 +72,12 @@ export class DataPath {
     return this.host.map.slices.get(poolId)?.[slice]
   }
 
-  sessionOf(deviceId: DeviceId): DeviceSession {
+  /** Sends to one device, whatever it is of a slice. */
+  ask(deviceId: DeviceId, item: SessionItem): void {
+    if (!this.#closed) this.#sessionOf(deviceId).add(item)
+  }
+
+  #sessionOf(deviceId: DeviceId): DeviceSession {
     let session = this.#sessions.get(deviceId)
     if (session === undefined) {
       session = new DeviceSession(deviceId, this.host)
@@ -160,8 +166,9 @@ export class DataPath {
     this.#closeUnknown()
   }
 
-  /** Ends all sessions; nothing is sent or answered any more. */
+  /** Ends all sessions. What is under way, and whatever still comes, is never answered. */
   close(): void {
+    this.#closed = true
     this.#retryTimer?.cancel()
     this.#troubles.clear()
     for (const session of this.#sessions.values()) {
@@ -174,16 +181,12 @@ export class DataPath {
   // ----
 
   #route(item: RoutedItem): void {
+    if (this.#closed) return
     const record = this.recordOf(item.poolId, item.slice)
-    if (record === undefined) return this.#hold(item)
-    if (this.#troubles.size > 0) {
-      const trouble = this.#troubles.get(keyOf(item))
-      if (trouble?.holding) {
-        trouble.waiting.push(item)
-        return
-      }
-    }
-    this.sessionOf(record.primary).add(item)
+    const trouble = this.#troubles.size > 0 ? this.#troubles.get(keyOf(item)) : undefined
+    if (trouble?.holding) trouble.waiting.push(item)
+    else if (record === undefined) this.#hold(item)
+    else this.#sessionOf(record.primary).add(item)
   }
 
   #routeAll(items: RoutedItem[]): void {

@@ -141,7 +141,10 @@ export class DeviceSession {
   #connect(): void {
     this.#disconnect()
     this.#endpoint = this.host.endpointOf(this.deviceId)
-    if (this.#endpoint === null) return this.#pause()
+    if (this.#endpoint === null) {
+      this.#pause()
+      return
+    }
     this.#state = 'connecting'
     const connection = this.host.link.connectData(this.#endpoint, {
       onMessage: frame => {
@@ -166,13 +169,22 @@ export class DeviceSession {
 
   #onFrame(frame: DataFrame): void {
     this.#heardAtMs = this.host.clock.nowMs()
-    if (frame.opcode === opcodes.hello) return this.#onWelcome(frame)
-    if (frame.opcode === opcodes.ping) return
+    if (frame.opcode === opcodes.hello) this.#onWelcome(frame)
+    else if (frame.opcode !== opcodes.ping) this.#onAnswer(frame)
+  }
+
+  #onAnswer(frame: DataFrame): void {
     const item = this.#sent.take(frame.requestId)
-    if (item === undefined) return this.#lost(`an answer to request ${frame.requestId}, which was not sent`)
+    if (item === undefined) {
+      this.#lost(`an answer to request ${frame.requestId}, which was not sent`)
+      return
+    }
     this.#backoffMs = backoffMsMin
     if (item !== null) {
-      if (frame.status === errorTable.NO_SESSION.wire) return this.#lost('the other side has ended the session')
+      if (frame.status === errorTable.NO_SESSION.wire) {
+        this.#lost('the other side has ended the session')
+        return
+      }
       this.#unlink(item)
       item.onAnswer(frame)
     }
@@ -198,7 +210,10 @@ export class DeviceSession {
   #watch(): void {
     this.#setTimer(pingAfterMs, () => {
       const silentMs = this.host.clock.nowMs() - this.#heardAtMs
-      if (this.#sent.size > 0 && silentMs >= silenceMsMax) return this.#lost('silent')
+      if (this.#sent.size > 0 && silentMs >= silenceMsMax) {
+        this.#lost('silent')
+        return
+      }
       if (this.#sent.size > 0 && silentMs >= pingAfterMs) this.#connection!.send(makeFrame({ opcode: opcodes.ping }))
       if (this.#sent.size === 0) this.#heardAtMs = this.host.clock.nowMs()
       this.#watch()

@@ -63,12 +63,14 @@ class ExtentsQuery {
 
   ask(): void {
     const { path, isClosed } = this.owner
-    if (isClosed) return this.#end('ESHUTDOWN')
-    if (path.host.clock.nowMs() >= this.#deadlineMs) return this.#end('EIO')
+    if (isClosed || path.host.clock.nowMs() >= this.#deadlineMs) {
+      this.#end(isClosed ? 'ESHUTDOWN' : 'EIO')
+      return
+    }
     for (const deviceId of this.#primariesLeft()) {
       const ask = new AllocationAsk(this, this.#first, this.#count)
       this.#asks.add(ask)
-      path.sessionOf(deviceId).add(ask)
+      path.ask(deviceId, ask)
     }
     // Whoever does not answer may not be primary any more by then.
     this.#askAgainIn(this.#asks.size === 0 ? retryMs : answerMsMax)
@@ -81,7 +83,10 @@ class ExtentsQuery {
       const code = errorCodeOfWire(frame.status)
       if (frame.status === 0) this.#merge(frame)
       else if (code === 'STALE_EPOCH') this.owner.path.learn(frame)
-      else if (!errorTable[code].retry && code !== 'NOT_MAPPED') return this.#end(errorTable[code].nbd)
+      else if (!errorTable[code].retry && code !== 'NOT_MAPPED') {
+        this.#end(errorTable[code].nbd)
+        return
+      }
     }
     if (this.#asks.size > 0) return
     if (this.#found.includes(0)) this.#askAgainIn(retryMs)

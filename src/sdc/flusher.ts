@@ -157,7 +157,7 @@ class FlushRun {
       this.#again(ask)
       this.#askLater()
     } else {
-      const deviceId = ask.session.deviceId
+      const { deviceId } = ask
       this.#path.host.log.error('flush.failed', { volume: this.owner.volumeNumber, deviceId, code })
       this.#end('failed')
     }
@@ -195,7 +195,10 @@ class FlushRun {
   #askAll(): void {
     if (this.#over) return
     if (this.#reportLoss()) return
-    if (this.#left.size === 0) return this.#end('done')
+    if (this.#left.size === 0) {
+      this.#end('done')
+      return
+    }
     const perDevice = new Map<DeviceId, FlushSlice[]>()
     this.#round++
     for (const slice of this.#left.values()) {
@@ -213,9 +216,9 @@ class FlushRun {
       }
     }
     for (const [deviceId, slices] of perDevice) {
-      const ask = new FlushAsk(this, this.#path.sessionOf(deviceId), slices, this.#round)
+      const ask = new FlushAsk(this, deviceId, slices, this.#round)
       this.#asks.add(ask)
-      ask.session.add(ask)
+      this.#path.ask(deviceId, ask)
     }
   }
 
@@ -282,7 +285,7 @@ class FlushAsk implements SessionItem {
 
   constructor(
     readonly run: FlushRun,
-    readonly session: DeviceSession,
+    readonly deviceId: DeviceId,
     readonly slices: FlushSlice[],
     readonly round: number,
   ) {

@@ -133,7 +133,11 @@ export class VolumeClient implements BlockBackend, PartOwner {
     const request = this.#request('flush', 0, 0, done)
     if (this.#refuse(request)) return
     // Who may not write has nothing to flush.
-    if (this.readOnly) return this.#answerLater(request)
+    if (this.readOnly) this.#answerLater(request)
+    else this.#flush(request)
+  }
+
+  #flush(request: IoRequest): void {
     this.flusher.flush(outcome => {
       if (request.done === null) return
       request.errno = outcome === 'done' ? null : 'EIO'
