@@ -23,8 +23,6 @@ export interface Ports {
 export interface Daemon {
   /** One value per name, now, for the metrics page: `blockmesh_sds_reads_total` … */
   metrics(): MetricSample[]
-  /** Resolves if the daemon cannot go on (another system's MDM, a newer process of the same SDC), with the reason. */
-  readonly ended?: Promise<Error>
   /** Refuses new work, finishes what is under way, syncs, lets go. May be called twice. */
   stop(): Promise<void>
   /** Resolves with the reason once the daemon cannot go on (its system refuses it …): the process ends with that error. */

@@ -26,7 +26,7 @@ export interface SdcOptions {
 
 export interface SdcDaemon extends Daemon {
   readonly exports: ExportTable
-  readonly ended: Promise<Error>
+  readonly failed: Promise<Error>
 }
 
 /** How long a start waits for the MDM before it goes on in the background. */
@@ -60,7 +60,7 @@ class RunningSdc implements SdcDaemon, DataPathHost {
   readonly clock: Clock
   readonly link: Link
   readonly log: Log
-  readonly ended: Promise<Error>
+  readonly failed: Promise<Error>
   readonly exports: Exports
   readonly #identity: SdcIdentity
   readonly #mdm: MdmClient
@@ -91,7 +91,7 @@ class RunningSdc implements SdcDaemon, DataPathHost {
     this.exports = new Exports({ path: this.#path, state, log, bootId, ioTimeoutMs: config.ioTimeoutMs })
     this.#doors = new Doors(config)
     this.#acks = new MapAcks(version => this.#mdm.notice('mapAck', { version }))
-    this.ended = new Promise(resolve => {
+    this.failed = new Promise(resolve => {
       this.#end = resolve
     })
     this.#mdm = openMdmClient({
@@ -115,7 +115,7 @@ class RunningSdc implements SdcDaemon, DataPathHost {
   async start(): Promise<void> {
     this.#mdm.start()
     const served = this.#serve()
-    const failed = this.ended.then(error => Promise.reject(error))
+    const failed = this.failed.then(error => Promise.reject(error))
     served.catch(error => this.#fail(error instanceof Error ? error : new Error(String(error))))
     const waited = new Promise<void>(resolve => this.clock.setTimer(startWaitMs, resolve))
     await Promise.race([served, failed, waited])
