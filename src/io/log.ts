@@ -4,7 +4,7 @@ import type { Log, LogFields } from '../ports/log.js'
 export const logLevels = ['error', 'warn', 'info', 'debug'] as const
 export type LogLevel = (typeof logLevels)[number]
 
-/** One JSON line per event on standard output, written before the call returns: a process that dies loses none. */
+/** One JSON line per event on standard output, written within the turn, so that a process that dies loses next to none. */
 export function openLog({ name, level }: { name: string; level: LogLevel }): Log {
   const logger = pino({
     base: { name },
