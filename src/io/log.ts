@@ -1,4 +1,4 @@
-import { type Logger, pino, stdTimeFunctions } from 'pino'
+import { destination, type Logger, pino, stdTimeFunctions } from 'pino'
 import type { Log, LogFields } from '../ports/log.js'
 
 export const logLevels = ['error', 'warn', 'info', 'debug'] as const
@@ -6,13 +6,14 @@ export type LogLevel = (typeof logLevels)[number]
 
 /** One JSON line per event on standard output, written within the turn, so that a process that dies loses next to none. */
 export function openLog({ name, level }: { name: string; level: LogLevel }): Log {
-  const logger = pino({
+  const options = {
     base: { name },
     level,
     messageKey: 'event',
     timestamp: stdTimeFunctions.isoTime,
-    formatters: { level: label => ({ level: label }) },
-  })
+    formatters: { level: (label: string) => ({ level: label }) },
+  }
+  const logger = pino(options, destination({ dest: 1, sync: true }))
   return logOf(logger)
 }
 
