@@ -70,7 +70,7 @@ export class Peer {
   }
 
   answer(id: number, result: unknown): void {
-    this.connection.send({ kind: 'answer', id, result: result ?? {} })
+    this.connection.send({ kind: 'answer', id, result: result === undefined ? {} : result })
   }
 
   refuse(id: number, error: unknown): void {
