@@ -9,7 +9,7 @@ import { sdsKeys } from '../config/sds.js'
 import { becomeIoFlusher, lockMemory, readBootId } from '../io/host.js'
 import { serveMetrics } from '../io/metrics.js'
 import { realPorts } from '../io/real-ports.js'
-import { notifySystemd } from '../io/sd-notify.js'
+import { sdNotify } from '../io/sd-notify.js'
 import { startMdm } from '../mdm/daemon.js'
 import type { Endpoint } from '../model/objects.js'
 import type { Daemon, Listener, Log, Ports } from '../ports/index.js'
@@ -80,7 +80,7 @@ export async function runDaemon(role: DaemonRole, configFile: string): Promise<n
     }
     daemon = first
     if (config.metricsListen) metrics = await serveMetrics(config.metricsListen, () => first.metrics())
-    notifySystemd('READY=1')
+    void sdNotify('READY=1')
     log.info('daemon.ready', { role })
     const reason = await Promise.race([signal, first.failed ?? new Promise<never>(() => {})])
     if (reason instanceof Error) throw reason
@@ -88,7 +88,7 @@ export async function runDaemon(role: DaemonRole, configFile: string): Promise<n
   } catch (error) {
     exit = sayFatal(log, error)
   }
-  notifySystemd('STOPPING=1')
+  void sdNotify('STOPPING=1')
   const clean = await within(stopTimeoutMs, async () => {
     await metrics?.close()
     await daemon?.stop()
