@@ -70,6 +70,7 @@ class LmdbStore implements MetaStore {
   #lastVisible: number
   /** A sync that failed: what it covered may be lost, and no later sync would tell. */
   #failure: string | null = null
+  #lastFailed = false
   #closed: Promise<void> | null = null
   #idle: (() => void)[] = []
 
@@ -83,6 +84,8 @@ class LmdbStore implements MetaStore {
       encoding: 'binary',
       mapSize: mapBytes,
       overlappingSync: true,
+      // Transactions are made here, whole; lmdb's own way of batching has promises that nobody can catch.
+      eventTurnBatching: false,
     })
     this.#lastNumber = this.#readCounter()
     this.#lastVisible = this.#lastNumber
@@ -126,7 +129,9 @@ class LmdbStore implements MetaStore {
   async #close(): Promise<void> {
     while (this.#queue.length > 0 || this.#transactions.length > 0 || this.#flushes.length > 0)
       await new Promise<void>(resolve => this.#idle.push(resolve))
-    await this.#db.close()
+    // Everything is durable or has failed. After a failure lmdb would wait for a sync that never comes.
+    const closed = this.#db.close()
+    if (!this.#lastFailed) await closed
     await this.owner.close()
   }
 
@@ -156,11 +161,14 @@ class LmdbStore implements MetaStore {
       state: 'issued',
     }
     this.#transactions.push(transaction)
-    for (const { writes } of commits)
-      for (const { key, bytes } of writes)
-        if (bytes === null) this.#db.remove(key as Key)
-        else this.#db.put(key as Key, bytes)
-    this.#db.put(counterKey, encode(transaction.number)).then(
+    const write = () => {
+      for (const { writes } of commits)
+        for (const { key, bytes } of writes)
+          if (bytes === null) this.#db.remove(key as Key)
+          else this.#db.put(key as Key, bytes)
+      this.#db.put(counterKey, encode(transaction.number))
+    }
+    this.#db.batch(write).then(
       () => this.#settled(transaction, null),
       error => this.#rejected(transaction, error),
     )
@@ -198,6 +206,7 @@ class LmdbStore implements MetaStore {
 
   #settled(transaction: Transaction, error: string | null): void {
     if (transaction.state === 'issued' && (error === null || this.#sees(transaction))) this.#becameVisible(transaction)
+    this.#lastFailed = error !== null
     // Visible and yet not durable: the sync failed. Not even visible: nothing was done, and all goes on.
     if (error !== null && transaction.state === 'visible') this.#failure ??= error
     const failed = transaction.state === 'issued' ? transaction.commits : []
