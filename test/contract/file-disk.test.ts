@@ -81,6 +81,41 @@ t.test('a disk that others have locked is busy until their process ends', async 
   await (await fileDisks.open(path, { direct: false })).close()
 })
 
+t.test('a process that ends while operations are under way ends well', async t => {
+  const ending = (last: string): string => `
+    import { fileDisks } from ${JSON.stringify(new URL('../../src/io/disk-port.js', import.meta.url).href)}
+    const disk = await fileDisks.open(process.argv[1], { createBytes: 64 * 2 ** 20, direct: process.argv[2] === 'direct' })
+    let endedCount = 0
+    process.on('exit', () => console.log(endedCount))
+    for (let i = 0; i < 64; i++) disk.write(i * 2 ** 20, [Buffer.alloc(2 ** 20, i)], () => endedCount++)
+    ${last}`
+  const endedCountOf = (last: string, mode: string): number =>
+    Number(execFileSync(process.execPath, ['--input-type=module', '-e', ending(last), freshPath(), mode]))
+  for (const mode of ['direct', 'buffered']) {
+    t.equal(endedCountOf('', mode), 64, 'it waits for them when it has nothing else to do')
+    t.ok(endedCountOf('setImmediate(() => process.exit())', mode) < 64, 'and not when it is told to exit')
+  }
+})
+
+t.test('a completion that throws ends the process, and the others of its batch are still called', async t => {
+  const throwing = `
+    import { fileDisks } from ${JSON.stringify(new URL('../../src/io/disk-port.js', import.meta.url).href)}
+    const disk = await fileDisks.open(process.argv[1], { createBytes: 2 ** 20, direct: false })
+    let endedCount = 0
+    process.on('uncaughtException', error => console.log(error.message))
+    for (let i = 0; i < 16; i++)
+      disk.read(0, Buffer.alloc(4096), () => {
+        if (endedCount++ === 3) throw new Error('thrown')
+      })
+    await new Promise(resolve => disk.sync(resolve))
+    await disk.close()
+    console.log(endedCount)`
+  const said = execFileSync(process.execPath, ['--input-type=module', '-e', throwing, freshPath()], {
+    encoding: 'utf8',
+  })
+  t.same(said.trim().split('\n'), ['thrown', '16'])
+})
+
 t.test('a file that got shorter behind our back answers reads of the lost part with an error', async t => {
   const path = freshPath()
   const disk = await fileDisks.open(path, { createBytes: 1 * MiB, direct: false })
