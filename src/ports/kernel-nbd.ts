@@ -8,7 +8,11 @@ export interface KernelNbd {
    * `identifier` (backend identifier attribute) is what `attached()` lists, so that a restarted SDC finds its devices.
    */
   attach(options: KernelAttach): Promise<KernelDevice>
-  /** Gives a device that is attached already new sockets: the old ones must have been shut down. */
+  /**
+   * Gives a device that is attached already new sockets: the old ones must have been shut down (DEVICE_BUSY after a few
+   * seconds if they are not). Fewer sockets come back if the device was attached with fewer. The size stays as it is:
+   * serve the sockets first, then `resize`, which may wait for requests under way.
+   */
   reconfigure(index: number, options: KernelAttach): Promise<KernelDevice>
   /** Tells the kernel a new size; the device stays in use. */
   resize(index: number, sizeBytes: number): Promise<void>
