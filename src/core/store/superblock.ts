@@ -2,6 +2,7 @@ import { crc32c } from '../../base/crc32c.js'
 import { StorageError } from '../../base/errors.js'
 import type { DeviceId, SystemId } from '../../base/ids.js'
 import { chunkBytes, KiB, MiB } from '../../base/units.js'
+import { isZero } from './disk-signature.js'
 
 /**
  * What a device carries about itself, twice, in its first MiB. All numbers are big-endian:
@@ -117,6 +118,24 @@ export function readLabel(label: Buffer, path: string): Label | null {
   if (second.kind === 'valid') return { superblock: second.superblock, lesserCopy: 0 }
   if (first.kind === 'torn' || second.kind === 'torn') throw damaged(path, 'both of its superblocks are damaged')
   return null
+}
+
+const sectorBytes = 512
+
+/** The label of a device that was just made. */
+export function encodeLabel(superblock: Superblock): Buffer {
+  const label = Buffer.alloc(labelBytes)
+  for (const copy of [0, 1] as const) encodeSuperblock(superblock, copy).copy(label, superblockOffsets[copy])
+  return label
+}
+
+/** True if the label holds nothing but parts of the one that is to be written: an earlier try was interrupted. */
+export function isPartOf(label: Buffer, whole: Buffer): boolean {
+  for (let at = 0; at < labelBytes; at += sectorBytes) {
+    const sector = label.subarray(at, at + sectorBytes)
+    if (!isZero(sector) && !sector.equals(whole.subarray(at, at + sectorBytes))) return false
+  }
+  return true
 }
 
 /** A device that cannot be used as it is; the remedy is always the same, its data are on other devices. */

@@ -1,10 +1,18 @@
 import { join } from 'node:path'
 import { StorageError } from '../../base/errors.js'
 import type { DeviceId, SystemId } from '../../base/ids.js'
-import { indexFormat, indexKeys, slotCountFor } from '../../core/store/index.js'
+import {
+  encodeLabel,
+  indexFormat,
+  indexKeys,
+  isPartOf,
+  labelBytes,
+  type Superblock,
+  slotCountFor,
+} from '../../core/store/index.js'
 import type { Disk, MetaKey, MetaStore, MetaStorePort, MetaWrite } from '../../ports/index.js'
 import { checkDisk, foreign, readDiskLabel, wipeLabel, writeLabel } from './label.js'
-import { commitDurably } from './steps.js'
+import { commitDurably, readDisk } from './steps.js'
 
 export interface DevicePlace {
   /** Open, with its lock; stays open. */
@@ -32,7 +40,9 @@ export const indexDirectoryOf = (indexDirectory: string, deviceId: DeviceId): st
 export async function createDevice(options: CreateDeviceOptions): Promise<void> {
   const { disk, metaStores, systemId, deviceId, bootId, force = false } = options
   checkDisk(disk)
-  if (!force) await checkUnused(disk, systemId, deviceId)
+  const slotCount = slotCountFor(disk.sizeBytes)
+  const superblock = { systemId, deviceId, slotCount, counter: 0 }
+  if (!force) await checkUnused(disk, superblock)
   const index = await metaStores.open(indexDirectoryOf(options.indexDirectory, deviceId))
   try {
     if (!force && hasChunks(index))
@@ -40,7 +50,6 @@ export async function createDevice(options: CreateDeviceOptions): Promise<void> 
     // What a found label says must not be taken for the new device's if this is interrupted between the copies.
     await wipeLabel(disk)
     await emptyIndex(index, disk.path)
-    const slotCount = slotCountFor(disk.sizeBytes)
     await commitDurably(index, disk.path, [
       { put: indexKeys.format, value: indexFormat },
       { put: indexKeys.device, value: [systemId, deviceId] },
@@ -49,13 +58,15 @@ export async function createDevice(options: CreateDeviceOptions): Promise<void> 
       // Nothing is known of the slots, also of a file that was just made: punching a hole into a hole costs nothing.
       { put: indexKeys.clean, value: [0, slotCount] },
     ])
-    await writeLabel(disk, { systemId, deviceId, slotCount, counter: 0 }, 0)
+    await writeLabel(disk, superblock, 0)
   } finally {
     await index.close()
   }
 }
 
-async function checkUnused(disk: Disk, systemId: SystemId, deviceId: DeviceId): Promise<void> {
+async function checkUnused(disk: Disk, { systemId, deviceId, ...rest }: Superblock): Promise<void> {
+  const whole = encodeLabel({ systemId, deviceId, ...rest })
+  if (isPartOf(await readDisk(disk, 0, labelBytes), whole)) return
   const found = await readDiskLabel(disk)
   if (found.kind === 'blank') return
   if (found.kind === 'foreign') throw foreign(disk.path, found.what)

@@ -10,7 +10,7 @@ import type { IndexWriter } from './index-writer.js'
 /** Index entries per commit: small enough that other writes do not wait noticeably. */
 const batchChunks = 1024
 /** How often to look whether requests for the volume have finished, or the device takes changes again. */
-const waitMs = 5
+const waitMs = 20
 
 export interface DropParts {
   map: ChunkMap

@@ -17,7 +17,7 @@ class Play {
   answers = 0
   operations = 0
   under = 0
-  seen = { full: 0, kills: 0, powerLosses: 0, cleanStops: 0, syncs: 0 }
+  seen = { full: 0, kills: 0, powerLosses: 0, cleanStops: 0, syncs: 0, drops: 0 }
 
   constructor(
     readonly host: StoreHost,
@@ -42,7 +42,8 @@ class Play {
     const at = this.random.integer(chunkNames.length)
     if (this.busy.has(at)) return
     const dice = this.random.integer(10)
-    if (dice < 5) this.beginChange(at, 'write')
+    if (this.random.integer(40) === 0) this.beginDrop(chunkNames[at]!.volume)
+    else if (dice < 5) this.beginChange(at, 'write')
     else if (dice < 6) this.beginChange(at, 'zero')
     else if (dice < 8) this.beginRemove(at)
     else this.beginRead(at)
@@ -80,6 +81,28 @@ class Play {
     const { volume, chunk } = chunkNames[at]!
     this.models[at]!.begin(0, MiB, '')
     this.begin(at, done => this.store.remove(volume, chunk, done))
+  }
+
+  private beginDrop(volume: number): void {
+    const all = [...chunkNames.keys()].filter(at => chunkNames[at]!.volume === volume)
+    if (all.some(at => this.busy.has(at))) return
+    const { store } = this
+    for (const at of all) {
+      this.models[at]!.begin(0, MiB, '')
+      this.busy.add(at)
+    }
+    this.under++
+    store.dropVolume(volume, error => {
+      if (store !== this.store) return
+      this.under--
+      this.answers++
+      for (const at of all) {
+        this.busy.delete(at)
+        this.models[at]!.answer(this.answers)
+      }
+      this.seen.drops++
+      if (error !== null) this.wrong ??= `a drop failed: ${JSON.stringify(error)}`
+    })
   }
 
   private begin(at: number, start: (done: (error: StoreError | null) => void) => void): void {
@@ -180,7 +203,7 @@ const seeds = seedGiven ? [Number(seedGiven)] : Array.from({ length: seedCount }
 t.test(
   'after any crash a chunk reads as its own data or zeroes, synced data stay, and no slot is owned twice',
   async t => {
-    const seen = { full: 0, kills: 0, powerLosses: 0, cleanStops: 0, syncs: 0 }
+    const seen = { full: 0, kills: 0, powerLosses: 0, cleanStops: 0, syncs: 0, drops: 0 }
     for (const seed of seeds) {
       const host = await StoreHost.withDevice({ slots, seed, direct: seed % 3 !== 0 })
       const play = new Play(host, await host.open(), seed)

@@ -1,6 +1,6 @@
 import type { DeviceId, SystemId } from '../../../../src/base/ids.js'
 import { MiB } from '../../../../src/base/units.js'
-import type { Disk } from '../../../../src/ports/index.js'
+import type { Disk, MetaWrite } from '../../../../src/ports/index.js'
 import {
   createDevice,
   type DeviceStore,
@@ -10,6 +10,7 @@ import {
 } from '../../../../src/sds/store/index.js'
 import {
   type MemoryDisks,
+  type MemoryFile,
   type MemoryMetaStores,
   memoryDisks,
   memoryMetaStores,
@@ -53,17 +54,21 @@ export class StoreHost {
   }
 
   async create(options: { deviceId?: DeviceId; systemId?: SystemId; force?: boolean } = {}): Promise<void> {
-    await this.withDisk(disk =>
-      createDevice({
-        disk,
-        metaStores: this.metaStores,
-        indexDirectory,
-        deviceId,
-        systemId,
-        bootId: this.bootId,
-        ...options,
-      }),
-    )
+    await this.withDisk(disk => this.beginCreate(disk, options))
+  }
+
+  /** Begins to create; whoever calls this runs the clock. */
+  beginCreate(disk: Disk, options: { deviceId?: DeviceId; systemId?: SystemId; force?: boolean } = {}): Promise<void> {
+    const { metaStores, bootId } = this
+    return createDevice({ disk, metaStores, indexDirectory, deviceId, systemId, bootId, ...options })
+  }
+
+  /** Changes the index behind the store's back. */
+  async changeIndex(writes: MetaWrite[]): Promise<void> {
+    const index = await this.clock.finish(this.metaStores.open(`${indexDirectory}/${deviceId}`))
+    await this.clock.finish(new Promise(resolve => index.commit(writes, resolve)))
+    await this.clock.finish(new Promise(resolve => index.flush(resolve)))
+    await this.clock.finish(index.close())
   }
 
   identify = () => this.withDisk(disk => identify(disk))
@@ -94,9 +99,16 @@ export class StoreHost {
     }
   }
 
-  async changeBytes(offsetBytes: number, bytes: Buffer): Promise<void> {
-    const file = this.disks.files.get(path)!
-    file.write(offsetBytes, bytes)
+  changeBytes(offsetBytes: number, bytes: Buffer): void {
+    this.file.write(offsetBytes, bytes)
+  }
+
+  peek(offsetBytes: number, lengthBytes: number): Buffer {
+    return this.file.peek(offsetBytes, lengthBytes)
+  }
+
+  get file(): MemoryFile {
+    return this.disks.files.get(path)!
   }
 
   /** SIGKILL: what the operating system has stays. */
@@ -114,9 +126,14 @@ export class StoreHost {
     this.bootId = `boot-${Number(this.bootId.slice(5)) + 1}`
   }
 
+  /** The store's answer; somebody else runs the clock. */
+  begin(begin: (done: (error: StoreError | null) => void) => void): Promise<StoreError | null> {
+    return new Promise(resolve => begin(resolve))
+  }
+
   /** Runs the clock until the store's answer comes. */
   async ask(begin: (done: (error: StoreError | null) => void) => void): Promise<StoreError | null> {
-    return this.clock.finish(new Promise(resolve => begin(resolve)))
+    return this.clock.finish(this.begin(begin))
   }
 
   async close(store: DeviceStore): Promise<void> {
