@@ -115,7 +115,13 @@ export class DataEndpoint {
       connection.send(makeReply(frame, statusOf(refusal!.code), [Buffer.from(refusal!.message)]))
       return null
     }
-    const session = new Session(this.context, this.context.devices.get(hello.deviceId as DeviceId)!, connection, hello)
+    const session = new Session(
+      this.context,
+      this.context.devices.get(hello.deviceId as DeviceId)!,
+      connection,
+      hello,
+      dispatch,
+    )
     // Older sessions of the client end before this one is served: what they had not got applied never will be.
     if (hello.kind !== 'check')
       for (const older of [...this.#sessions])
@@ -134,7 +140,7 @@ export class DataEndpoint {
     else if (frame.opcode === opcodes.mapChanges) {
       const deltas = session.kind === 'sds' ? parseDeltas(frame.body) : null
       if (deltas !== null) this.context.takeChanges(deltas)
-    } else dispatch(session, frame)
+    } else if (!this.context.isStopping || session.kind === 'sds') session.received(frame)
   }
 
   #end(session: Session): void {

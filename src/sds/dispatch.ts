@@ -65,8 +65,6 @@ const services: Record<Session['kind'], Partial<Record<number, Service>>> = {
 
 /** A request of a welcomed session. */
 export function dispatch(session: Session, frame: DataFrame): void {
-  if (session.context.isStopping && session.kind === 'sdc') return
-  session.took(frame)
   if (session.parked.length > 0 && waitsBehind(session, frame)) park(session, frame)
   else admit(session, frame, null)
 }

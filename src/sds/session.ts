@@ -24,6 +24,9 @@ export interface ParkedFrame {
 export class Session {
   /** In order of arrival; nothing of it is applied once the session has ended. */
   parked: ParkedFrame[] = []
+  /** What the last reads brought beyond the bound: not looked at before earlier requests are answered. */
+  #backlog: DataFrame[] = []
+  #isServing = false
   #unanswered = 0
   #unansweredBytes = 0
   #isPaused = false
@@ -34,6 +37,8 @@ export class Session {
     readonly device: OwnDevice,
     readonly connection: Connection<DataFrame>,
     readonly hello: DataHello,
+    /** Where a request goes when its turn has come. */
+    readonly serve: (session: Session, frame: DataFrame) => void,
   ) {}
 
   get kind(): DataHello['kind'] {
@@ -51,12 +56,22 @@ export class Session {
   }
 
   /** A request arrived; it will be answered by `answer` or `refuse`, once. */
-  took(frame: DataFrame): void {
-    this.#unanswered++
-    this.#unansweredBytes += weightOf(frame)
-    if (this.#isPaused || (this.#unanswered < requestsHigh && this.#unansweredBytes < bytesHigh)) return
+  received(frame: DataFrame): void {
+    if (this.#isFull || this.#backlog.length > 0) this.#backlog.push(frame)
+    else this.#take(frame)
+    if (this.#isPaused || !this.#isFull) return
     this.#isPaused = true
     this.connection.pause()
+  }
+
+  get #isFull(): boolean {
+    return this.#unanswered >= requestsHigh || this.#unansweredBytes >= bytesHigh
+  }
+
+  #take(frame: DataFrame): void {
+    this.#unanswered++
+    this.#unansweredBytes += weightOf(frame)
+    this.serve(this, frame)
   }
 
   answer(request: DataFrame, body?: Buffer[]): void {
@@ -76,6 +91,7 @@ export class Session {
     if (this.#isEnded) return
     this.#isEnded = true
     this.parked = []
+    this.#backlog = []
     this.connection.close()
     this.context.counters.sessionsEnded++
   }
@@ -84,6 +100,7 @@ export class Session {
   stopReading(): void {
     this.#isPaused = true
     this.parked = []
+    this.#backlog = []
     this.connection.pause()
   }
 
@@ -96,7 +113,7 @@ export class Session {
     this.#unansweredBytes -= weightOf(request)
     if (this.#isEnded) return
     this.connection.send(reply)
-    if (this.#isPaused && !this.context.isStopping) this.#resumeIfDrained()
+    if (this.#isPaused && !this.#isServing) this.#resumeIfDrained()
   }
 
   #resumeIfDrained(): void {
@@ -106,6 +123,13 @@ export class Session {
       this.context.clock.setTimer(drainCheckMs, () => this.#resumeIfDrained())
       return
     }
+    this.#isServing = true
+    for (let frame = this.#backlog.shift(); frame !== undefined; frame = this.#backlog.shift()) {
+      this.#take(frame)
+      if (this.#isFull) break
+    }
+    this.#isServing = false
+    if (this.#backlog.length > 0 || this.#isEnded || !this.#isPaused) return
     this.#isPaused = false
     this.connection.resume()
   }

@@ -87,11 +87,12 @@ export class RangeLocks {
     }
     queue.splice(at, 1)
     const granted: LockRequest[] = []
-    for (let i = at; i < queue.length; i++) {
-      const later = queue[i]!
-      if (conflicts(request, later) && --later.lockWaits === 0) granted.push(later)
-    }
     if (allocated && request.lockFrom === 0 && request.lockTo === chunkBytes) relax(queue, granted)
+    else
+      for (let i = at; i < queue.length; i++) {
+        const later = queue[i]!
+        if (conflicts(request, later) && --later.lockWaits === 0) granted.push(later)
+      }
     for (const holder of granted) holder.lockGranted()
   }
 }
@@ -104,7 +105,7 @@ function relax(queue: readonly LockRequest[], granted: LockRequest[]): void {
     request.lockFrom = request.lockWantFrom
     request.lockTo = request.lockWantTo
   }
-  for (let i = 1; i < queue.length; i++) {
+  for (let i = 0; i < queue.length; i++) {
     const request = queue[i]!
     if (request.lockWaits === 0) continue
     request.lockWaits = 0
