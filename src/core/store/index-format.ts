@@ -7,7 +7,7 @@ import { damaged } from './superblock.js'
  *
  *     ['format'] -> 1   ['device'] -> [system id, device id]   ['counter'] -> openings
  *     ['clean'] -> [first, count, …]: free slots not known to be erased; absent unless the last stop was clean
- *     ['boot'] -> boot id under which the device was last changed
+ *     ['boot'] -> boot id under which the device was last changed, or `bootLost`
  *     ['epoch', pool, slice] -> epoch   ['chunk', volume, chunk] -> 2 * slot, + 1 if thick
  */
 export const indexFormat = 1
@@ -21,6 +21,8 @@ export const indexKeys = {
   epochs: ['epoch'],
   chunks: ['chunk'],
 } as const
+/** In the place of a boot id: something that was written may be lost, although the host goes on. Equals no boot id. */
+export const bootLost = 'writes lost'
 export const epochKey = (pool: number, slice: number) => ['epoch', pool, slice] as const
 export const chunkIndexKey = (volume: number, chunk: number) => ['chunk', volume, chunk] as const
 

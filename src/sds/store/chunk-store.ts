@@ -2,9 +2,11 @@ import { assert } from '../../base/assert.js'
 import type { DeviceId, SystemId } from '../../base/ids.js'
 import { chunkBytes } from '../../base/units.js'
 import {
+  bootLost,
   type ChunkKind,
   chunkIndexKey,
   epochKey,
+  indexKeys,
   isFilling,
   isMapped,
   isReserved,
@@ -266,7 +268,13 @@ export class ChunkStore implements DeviceStore {
     return refusal !== null
   }
 
+  /**
+   * What was answered and not synced may be lost from here on, though the host goes on: the next opening must not take
+   * this boot for a reason to trust the device.
+   */
   private fail(reason: string): void {
+    this.activity.enter()
+    this.index.put(indexKeys.boot, bootLost, () => this.activity.leave())
     this.changes.failWaiting()
     this.device.onFailed(reason)
   }

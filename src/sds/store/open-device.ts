@@ -1,6 +1,7 @@
 import { StorageError } from '../../base/errors.js'
 import type { SystemId } from '../../base/ids.js'
 import {
+  bootLost,
   ChunkTable,
   damaged,
   indexFormat,
@@ -47,7 +48,7 @@ export async function openDevice(options: OpenDeviceOptions): Promise<DeviceStor
     const opened = { cleanStop: content.cleanStop, sameBoot: index.get(indexKeys.boot) === bootId }
     // A process that was killed may have written the superblock that was found without having synced it. Before anything
     // counts on it, it is made durable; or a power loss now would leave an older one than the index knows, or none.
-    await syncDisk(disk)
+    await syncFound(disk, index)
     // The flush behind this also makes durable what a killed process left visible: a slot that its index gave up is free
     // for others from here on, so it must not come back.
     const counter = superblock.counter + 1
@@ -56,6 +57,16 @@ export async function openDevice(options: OpenDeviceOptions): Promise<DeviceStor
     return new ChunkStore({ disk, index, clock, deviceId, systemId, bootId, ...content, opened, onFailed })
   } catch (error) {
     await index.close()
+    throw error
+  }
+}
+
+/** An error that the kernel still has for us may be of writes that a killed process answered: they are lost then. */
+async function syncFound(disk: Disk, index: MetaStore): Promise<void> {
+  try {
+    await syncDisk(disk)
+  } catch (error) {
+    await commitDurably(index, disk.path, [{ drop: indexKeys.clean }, { put: indexKeys.boot, value: bootLost }])
     throw error
   }
 }

@@ -77,6 +77,27 @@ t.test('sync: one that failed condemns the device; it is never asked again', asy
   t.same(host.failures, ['EIO'], 'and it is reported once')
 })
 
+t.test(
+  'sync: after one that failed the next opening knows that writes may be lost, though the host goes on',
+  async t => {
+    const { host, store } = await openNew()
+    await host.write(store, 1, 0, 0, bytes)
+    host.disks.fail(path, { operation: 'sync', error: 'EIO', times: 1 })
+    await host.ask(done => store.sync(done))
+    await host.close(store)
+    t.match((await host.open()).opened, { cleanStop: false, sameBoot: false })
+  },
+)
+
+t.test('sync: an error that a killed process left for the next one is a loss as well', async t => {
+  const { host, store } = await openNew()
+  await host.write(store, 1, 0, 0, bytes)
+  host.kill()
+  host.disks.fail(path, { operation: 'sync', error: 'EIO', times: 1 })
+  await t.rejects(host.open(), { code: 'MEDIA_ERROR' })
+  t.match((await host.open()).opened, { cleanStop: false, sameBoot: false })
+})
+
 t.test('write: one that failed fails the device', async t => {
   const { host, store } = await openNew()
   host.disks.fail(path, { operation: 'write', error: 'EIO', times: 1 })
