@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { errorTable, StorageError } from '../../base/errors.js'
+import { labelBytes } from '../../core/store/index.js'
 import type { MdmClient } from '../../mdm-client/client.js'
 import type { SystemReport } from '../../wire/control.js'
 import type { VolumeWish } from './options.js'
@@ -76,7 +77,8 @@ async function addServers(work: Provisioning, report: SystemReport): Promise<voi
           protectionDomain: domainName,
           path,
           name: `${name}-device-${number}`,
-          sizeBytes: state.topology.deviceBytes,
+          // A device of 16 GB holds 16 GB of chunks: its label comes on top.
+          sizeBytes: state.topology.deviceBytes + labelBytes,
         }),
       )
     }
