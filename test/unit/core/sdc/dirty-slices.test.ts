@@ -1,0 +1,92 @@
+import fc from 'fast-check'
+import t from 'tap'
+import { cleanEpoch, DirtySlices, dirtyCellAt, flushImageOf, readFlushImage } from '../../../../src/core/sdc/index.js'
+
+const slices = 4
+const fresh = () =>
+  new DirtySlices({
+    flushedEpochs: new Uint32Array(slices).fill(1),
+    dirtyEpochs: new Uint32Array(slices).fill(cleanEpoch),
+  })
+const owner = { bootId: '4dc6b0b2-5f0a-4a3f-9a39-6bd0d3a6d9e1', mapping: 41, epochs: new Uint32Array(slices).fill(9) }
+
+t.test('notes keep the oldest epoch, whatever flushes and writes do', async () => {
+  type Step = { kind: 'note'; slice: number; epoch: number } | { kind: 'begin' } | { kind: 'end'; done: boolean }
+  const step: fc.Arbitrary<Step> = fc.oneof(
+    fc.record({
+      kind: fc.constant('note' as const),
+      slice: fc.nat(slices - 1),
+      epoch: fc.integer({ min: 1, max: 20 }),
+    }),
+    fc.constant({ kind: 'begin' as const }),
+    fc.record({ kind: fc.constant('end' as const), done: fc.boolean() }),
+  )
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 40 }), steps => {
+      const dirty = fresh()
+      // The model: every unflushed write, and whether the flush under way covers it.
+      let writes: { slice: number; epoch: number; covered: boolean }[] = []
+      let underWay = false
+      for (const one of steps) {
+        if (one.kind === 'note') {
+          const before = dirty.oldestEpoch(one.slice)
+          const told = dirty.note(one.slice, one.epoch)
+          if (told !== dirty.oldestEpoch(one.slice) < before) return false
+          writes.push({ slice: one.slice, epoch: one.epoch, covered: false })
+        } else if (one.kind === 'begin' && !underWay) {
+          underWay = true
+          for (const write of writes) write.covered = true
+          const want = [...new Set(writes.map(({ slice }) => slice))].sort()
+          if (dirty.beginFlush(false).join() !== want.join()) return false
+        } else if (one.kind === 'end' && underWay) {
+          underWay = false
+          if (one.done) writes = writes.filter(({ covered }) => !covered)
+          dirty.finishFlush(one.done ? new Uint32Array(slices).fill(30) : null)
+        }
+        for (let slice = 0; slice < slices; slice++) {
+          const epochs = writes.filter(write => write.slice === slice).map(({ epoch }) => epoch)
+          if (dirty.oldestEpoch(slice) !== Math.min(cleanEpoch, ...epochs)) return false
+        }
+      }
+      return true
+    }),
+  )
+})
+
+t.test('flush file: what is written is read back by a process of the same boot', async t => {
+  const dirty = fresh()
+  dirty.note(2, 7)
+  const image = flushImageOf(dirty, owner)
+  t.equal(image.readUInt32BE(dirtyCellAt(slices, 2)), 7)
+  const { found, flushedEpochs, dirtyEpochs } = readFlushImage(image, owner)
+  t.same(
+    [found, [...flushedEpochs], [...dirtyEpochs]],
+    ['this boot', [1, 1, 1, 1], [cleanEpoch, cleanEpoch, 7, cleanEpoch]],
+  )
+})
+
+t.test('flush file: of another boot, every slice counts as written since its last flush', async t => {
+  const dirty = fresh()
+  dirty.note(2, 7)
+  const { found, dirtyEpochs } = readFlushImage(flushImageOf(dirty, owner), { ...owner, bootId: 'another' })
+  t.same([found, [...dirtyEpochs]], ['other boot', [1, 1, 1, 1]])
+})
+
+t.test('flush file: none, or another mapping’s, means that nothing was written', async t => {
+  const dirty = fresh()
+  dirty.note(2, 7)
+  for (const image of [null, flushImageOf(dirty, { ...owner, mapping: 40 })]) {
+    const { found, flushedEpochs, dirtyEpochs } = readFlushImage(image, owner)
+    t.same([found, flushedEpochs[0], dirtyEpochs[2]], ['none', 9, cleanEpoch])
+  }
+})
+
+t.test('flush file: of no sense, every slice counts as written since ever', async t => {
+  const image = flushImageOf(fresh(), owner)
+  const wrongMagic = Buffer.from(image)
+  wrongMagic[0] = 0
+  for (const bytes of [Buffer.alloc(0), image.subarray(0, 100), wrongMagic, Buffer.concat([image, Buffer.alloc(1)])]) {
+    const { found, dirtyEpochs } = readFlushImage(bytes, owner)
+    t.same([found, [...dirtyEpochs]], ['damaged', [0, 0, 0, 0]])
+  }
+})
