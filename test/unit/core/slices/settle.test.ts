@@ -13,7 +13,10 @@ t.test('coming back: an unclean SDS: its slices go on from the others, it joins;
   registers(made, 0, 'p0-2', [opened(devices[0]!, { cleanStop: false, epochMax: 2 })])
   machine.slices(pool).forEach((record, slice) => {
     const old = before[slice]!
-    if (old.primary !== devices[0] && old.secondary !== devices[0]) return t.equal(record, old)
+    if (old.primary !== devices[0] && old.secondary !== devices[0]) {
+      t.equal(record, old)
+      return
+    }
     const other = old.primary === devices[0] ? old.secondary : old.primary
     t.match(record, { primary: other, secondary: null, joining: devices[0], lossEpoch: 0 })
     t.ok(record.epoch > old.epoch)
