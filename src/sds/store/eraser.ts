@@ -8,7 +8,7 @@ import type { IndexWriter } from './index-writer.js'
 /** A discard waits so long for its neighbours, so that they are erased by one call. */
 const gatherMs = 250
 const rangesPerBatchMax = 64
-const batchSlots = { first: 256, min: 16, max: 65_536 }
+const batchSlots = { first: 64, min: 8, max: 65_536 }
 /** A batch that took less may be twice as large next time; one that took more must be half as large. */
 const shortMs = 20
 const longMs = 200

@@ -197,7 +197,7 @@ class Play {
 }
 
 const seedGiven = process.env.STORE_SEED
-const seedCount = Number(process.env.STORE_SEEDS ?? 80)
+const seedCount = Number(process.env.STORE_SEEDS ?? 60)
 const seeds = seedGiven ? [Number(seedGiven)] : Array.from({ length: seedCount }, (_, at) => at + 1)
 
 t.test(
