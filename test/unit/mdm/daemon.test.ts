@@ -175,6 +175,7 @@ t.test(
     const bench = new Bench()
     await bench.start()
     const { tool, sdss } = await system(bench, 2)
+    await bench.world.clock.runFor(100)
     const { version } = sdss[0]!.map
     await tool.ask('addProtectionDomain', { name: 'pd2' })
     const back = await bench.connect('tool', 'watcher')
