@@ -1,5 +1,6 @@
 import { MiB } from '../base/units.js'
-import { roleOf, sliceOf } from '../core/sds/index.js'
+import { roleOf, sliceKey, sliceOf } from '../core/sds/index.js'
+import type { SliceRecord } from '../model/index.js'
 import type { DataFrame } from '../wire/data.js'
 import type { Verdict } from './admission.js'
 import type { Session } from './session.js'
@@ -32,7 +33,7 @@ export function answerAllocation(session: Session, frame: DataFrame): void {
   for (let i = 0; i < frame.length; i++) {
     const chunk = frame.chunk + i
     const record = volume.pool.records[sliceOf(volume, chunk)]
-    if (record === undefined || !device.holds(volume.pool.number, record)) continue
+    if (record === undefined || !isSettled(session, volume.pool.number, record)) continue
     const role = roleOf(record, device.id)
     if (role === 'none' || (role !== 'primary' && session.kind !== 'sds')) continue
     const bit = 1 << (i & 7)
@@ -41,3 +42,6 @@ export function answerAllocation(session: Session, frame: DataFrame): void {
   }
   session.answer(frame, [answered, allocated])
 }
+
+const isSettled = ({ device, context }: Session, pool: number, record: SliceRecord): boolean =>
+  device.holds(pool, record) && !context.view.waiting.has(sliceKey(pool, record.slice))

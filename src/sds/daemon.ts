@@ -156,6 +156,7 @@ class SdsDaemon implements Daemon {
     this.#context.incarnation = answer.incarnation
     for (const device of listed) this.#confirmed(device)
     await this.#mdm.subscribe()
+    this.#acks.repeat()
     this.#updateServing()
   }
 

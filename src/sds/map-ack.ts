@@ -31,8 +31,14 @@ export class AckGate {
 /** Acknowledges map versions in order, each when its gate is open. */
 export class MapAcks {
   readonly #gates: AckGate[] = []
+  #latest = 0
 
   constructor(readonly acknowledge: (version: number) => void) {}
+
+  /** To an MDM that may not have heard: what is in effect. */
+  repeat(): void {
+    if (this.#latest > 0) this.acknowledge(this.#latest)
+  }
 
   /** The gate of a version that was just applied; the caller adds requests and arms it. */
   gate(version: number): AckGate {
@@ -44,6 +50,8 @@ export class MapAcks {
   #advance(): void {
     let version = -1
     while (this.#gates[0]?.isOpen) version = this.#gates.shift()!.version
-    if (version >= 0) this.acknowledge(version)
+    if (version < 0) return
+    this.#latest = version
+    this.acknowledge(version)
   }
 }

@@ -33,8 +33,19 @@ export function adoptRecords(device: OwnDevice, map: ClusterMap, deltas: readonl
   if (map.version === 0) return
   for (const { poolId, record } of changedRecords(map, deltas))
     if (roleOf(record, device.id) !== 'none') device.store.adoptEpoch(numberOfId(poolId), record.slice, record.epoch)
+  if (deltas !== null && !deltas.some(changesFill)) return
   device.store.setLimits(deviceFill(map, device.id))
   dropGoneVolumes(device, map)
+}
+
+/** Mappings and SDCs come and go without a bearing on how far devices may be filled. */
+function changesFill({ changes }: MapDelta): boolean {
+  return changes.some(
+    change =>
+      change.kind === 'slices' ||
+      change.kind === 'dropSlices' ||
+      (change.table !== 'mappings' && change.table !== 'sdcs' && change.table !== 'systems'),
+  )
 }
 
 /** Only what the map has had and dropped, or what a returning device brings that the map does not have. */

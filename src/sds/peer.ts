@@ -148,7 +148,7 @@ export class Peer {
       this.#mapVersion = view.version
       if (body !== null) connection.send(makeFrame({ opcode: opcodes.mapChanges, body: [body] }))
     }
-    if (this.#heardMs < 0 || this.#outstanding.size === 1) this.#heardMs = this.context.clock.nowMs()
+    if (this.#outstanding.size === 1) this.#heardMs = this.context.clock.nowMs()
     connection.send(send.frame)
   }
 

@@ -14,7 +14,7 @@ import { codeOfStoreError } from './store-error.js'
 type Deed = 'write' | 'zero' | 'remove' | 'nothing'
 type Phase = 'waiting' | 'applying' | 'undoing' | 'ended'
 
-const fullRetryMs = 1_000
+const againMs = 1_000
 
 /**
  * A client's write, trim or zero at the primary (design section 5, rule 2): all copies or no answer. Under the exclusive
@@ -96,7 +96,13 @@ export class PrimaryChange extends DeviceRequest implements CopyOwner {
     if (code === 'OUT_OF_SPACE' && this.#phase === 'applying' && !this.#isFirst) {
       // All copies had a slot for it, or should have had. Nothing to give back, and no answer with fewer copies.
       this.session.context.log.warn('sds.copy-full', { deviceId: send.peer.deviceId, volume: this.volume })
-      send.peer.sendLater(send, fullRetryMs)
+      send.peer.sendLater(send, againMs)
+      return
+    }
+    if (code !== null && code !== 'OUT_OF_SPACE' && code !== 'MEDIA_ERROR') {
+      // Not an answer about the disk: no reason to go on with fewer copies.
+      this.session.context.log.error('sds.copy-refused', { deviceId: send.peer.deviceId, code, volume: this.volume })
+      send.peer.sendLater(send, againMs)
       return
     }
     const at = this.#sends.indexOf(send)

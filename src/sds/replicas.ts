@@ -1,4 +1,3 @@
-import { assert } from '../base/assert.js'
 import type { DeviceId } from '../base/ids.js'
 import type { Endpoint } from '../model/index.js'
 import type { DataFrame } from '../wire/data.js'
@@ -58,9 +57,9 @@ export class Peers {
   of(deviceId: DeviceId): Peer {
     let peer = this.#peers.get(deviceId)
     if (peer === undefined) {
-      assert(!this.#isClosed, 'nothing is sent after the end')
       peer = new Peer(this.context, this, deviceId)
       this.#peers.set(deviceId, peer)
+      if (this.#isClosed) peer.close()
     }
     return peer
   }

@@ -7,6 +7,8 @@ import type { StoreDone, StoreError } from './store/device-store.js'
 const drainMsMax = 10_000
 const flushMsMax = 1_000
 const pollMs = 5
+const quietMs = 100
+const quietMsMax = 1_000
 
 /**
  * Stops serving: clients are not listened to any more, what they have under way is finished on all copies, meanwhile
@@ -17,6 +19,8 @@ export async function stopDevices(context: SdsContext, endpoint: DataEndpoint): 
   const { clock, devices, peers, log } = context
   await endpoint.stopAccepting()
   await until(clock, () => ![...devices.values()].some(hasClientWork), drainMsMax)
+  // SDSs that stop together finish each other's writes: nobody goes while another one still sends.
+  await quiet(context)
   endpoint.stopReading()
   await until(clock, () => [...devices.values()].every(device => device.active.size === 0), drainMsMax)
   await until(clock, () => endpoint.queuedBytes === 0, flushMsMax)
@@ -33,6 +37,16 @@ export async function stopDevices(context: SdsContext, endpoint: DataEndpoint): 
 function hasClientWork(device: OwnDevice): boolean {
   for (const request of device.active) if (request.mapping !== 0) return true
   return false
+}
+
+/** Waits until nothing has been asked of the devices for a while; not for ever, as other SDSs may just go on. */
+async function quiet({ clock, devices }: SdsContext): Promise<void> {
+  let busyMs = clock.nowMs()
+  const isQuiet = () => {
+    if ([...devices.values()].some(device => device.active.size > 0)) busyMs = clock.nowMs()
+    return clock.nowMs() - busyMs >= quietMs
+  }
+  await until(clock, isQuiet, quietMsMax)
 }
 
 async function markClean({ log }: SdsContext, device: OwnDevice): Promise<void> {
