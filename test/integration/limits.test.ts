@@ -1,5 +1,5 @@
 import t from 'tap'
-import { type LocalCluster, shell, startLocalCluster, until } from '../support/local-cluster.js'
+import { fio, type LocalCluster, shell, startLocalCluster, until } from '../support/local-cluster.js'
 
 interface Measured {
   iops: number
@@ -8,13 +8,10 @@ interface Measured {
 
 /** Mean of five seconds of random writes, after two to settle. */
 async function measure(uri: string, blockKiB: number): Promise<Measured> {
-  const output = await shell(
-    `fio --name=limit --ioengine=nbd --uri='${uri}' --rw=randrw --rwmixread=50 --bs=${blockKiB}k --iodepth=16 --size=1G ` +
-      '--time_based --ramp_time=2 --runtime=6 --output-format=json',
+  const { read, write } = await fio(
+    `--name=limit --ioengine=nbd --uri='${uri}' --rw=randrw --rwmixread=50 --bs=${blockKiB}k --iodepth=16 --size=1G ` +
+      '--time_based --ramp_time=2 --runtime=6',
   )
-  const { read, write } = (
-    JSON.parse(output) as { jobs: Record<'read' | 'write', { iops: number; bw_bytes: number }>[] }
-  ).jobs[0]!
   return { iops: read.iops + write.iops, mbPerSec: (read.bw_bytes + write.bw_bytes) / 2 ** 20 }
 }
 
@@ -55,13 +52,13 @@ t.test('limits: fio sees what the size of the volume says, growing and unsetting
 /** Runs fio for 12 s, calls `change` after 3 s; the mean of the last 6 s, from fio's own log of bandwidth. */
 async function measureOverChange(uri: string, change: () => Promise<void>): Promise<{ afterMbPerSec: number }> {
   const log = (await shell('mktemp')).trim()
-  const fio = shell(
+  const running = shell(
     `fio --name=grow --ioengine=nbd --uri='${uri}' --rw=randwrite --bs=128k --iodepth=16 --size=1G --time_based --runtime=12 ` +
       `--write_bw_log=${log} --log_avg_msec=1000 --output-format=terse`,
   )
   await new Promise(resolve => setTimeout(resolve, 3_000))
   await change()
-  await fio
+  await running
   const kibPerSec = (await shell(`cut -d, -f2 ${log}_bw.1.log`)).trim().split('\n').map(Number)
   await shell(`rm -f ${log} ${log}_bw.*.log`)
   const last = kibPerSec.slice(-6)

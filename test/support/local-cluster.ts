@@ -76,6 +76,26 @@ export async function shell(command: string): Promise<string> {
   return (await execute('bash', ['-euo', 'pipefail', '-c', command], bounds)).stdout
 }
 
+/** Runs one fio job and returns its JSON result; throws with its output if fio reports an error. */
+export async function fio(options: string): Promise<FioJob> {
+  const output = await shell(`fio ${options} --output-format=json`)
+  // Remarks of fio come before its JSON.
+  const job = (JSON.parse(output.slice(output.indexOf('{\n'))) as { jobs: FioJob[] }).jobs[0]!
+  if (job.error !== 0) throw new Error(`fio ${options}: ${output}`)
+  return job
+}
+
+export interface FioJob {
+  error: number
+  read: FioSide
+  write: FioSide
+}
+interface FioSide {
+  total_ios: number
+  iops: number
+  bw_bytes: number
+}
+
 /** Bytes that files really take on their host file system. */
 export function allocatedBytes(paths: string[]): number {
   return paths
