@@ -175,8 +175,8 @@ class DeviceDoor {
     if (there === null) this.#device = await kernel.attach(wanted)
     else this.#device = await kernel.reconfigure(there.index, wanted)
     this.#serve(this.#device.socketFds)
-    // A device that was taken over keeps the size that it had.
-    this.#sizeBytes = there === null ? sizeBytes : 0
+    // A device that was taken over keeps the size that it had; another process's is not known.
+    if (there === null) this.#sizeBytes = sizeBytes
     log.info('kernel.attached', { volumeId, device: this.#device.path, takenOver: there !== null })
     this.follow()
   }
