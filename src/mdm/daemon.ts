@@ -3,7 +3,7 @@ import type { SystemId } from '../base/ids.js'
 import type { MdmConfig } from '../config/mdm.js'
 import { digest } from '../core/mdm/index.js'
 import { systemIdOf } from '../model/index.js'
-import type { Connection, ConnectionHandlers, Daemon, Listener, MetricSample, Ports } from '../ports/index.js'
+import type { Connection, ConnectionHandlers, Daemon, Listener, MetricSample, Ports, Timer } from '../ports/index.js'
 import type { ControlMessage } from '../wire/control.js'
 import type { Mdm } from './context.js'
 import { dispatch } from './dispatch.js'
@@ -18,6 +18,9 @@ import { Returns } from './returns.js'
 
 /** Whoever has not said hello by then is sent away. */
 const helloTimeoutMs = 10_000
+/** A registered SDS reports every second; one that is silent this long is gone, whatever TCP believes. */
+const silenceMsMax = 15_000
+const silenceCheckMs = 5_000
 /** Connections; daemons of the largest system and some tools. */
 const peersMax = 4096
 
@@ -66,6 +69,7 @@ async function createSystem({ map, proposer, ports, config }: Mdm): Promise<void
 class MdmDaemon implements Daemon {
   #listener: Listener | null = null
   #stopped: Promise<void> | null = null
+  #silenceTimer: Timer | null = null
 
   constructor(
     readonly mdm: Mdm,
@@ -80,6 +84,19 @@ class MdmDaemon implements Daemon {
   async listen(): Promise<void> {
     const { ports, config } = this.mdm
     this.#listener = await ports.link.listenControl(config.listen, connection => this.#accept(connection))
+    this.#watchSilence()
+  }
+
+  /** What a copy may do depends on whether the other one is up: a dead host's connection must not count as alive. */
+  #watchSilence(): void {
+    const { registry, ports } = this.mdm
+    this.#silenceTimer = ports.clock.setTimer(silenceCheckMs, () => {
+      const nowMs = ports.clock.nowMs()
+      for (const peer of [...registry.peers])
+        if (peer.role === 'sds' && peer.registered && nowMs - peer.heardAtMs > silenceMsMax)
+          this.drop(peer, 'it has been silent for too long')
+      this.#watchSilence()
+    })
   }
 
   metrics(): MetricSample[] {
@@ -97,6 +114,7 @@ class MdmDaemon implements Daemon {
     return {
       onMessage: message => {
         if (peer.closed) return
+        peer.heardAtMs = ports.clock.nowMs()
         try {
           dispatch(this.mdm, peer, message)
         } catch (error) {
@@ -135,6 +153,7 @@ class MdmDaemon implements Daemon {
 
   async #stop(): Promise<void> {
     const { registry, proposer, returns, ports } = this.mdm
+    this.#silenceTimer?.cancel()
     await this.#listener?.close()
     await proposer.close()
     returns.close()

@@ -1,9 +1,10 @@
 import { type ClusterMap, type MapDelta, wholeMap } from '../model/index.js'
 import type { Clock } from '../ports/index.js'
 import type { Peer } from './peer.js'
+import { weightOf } from './weight.js'
 
-/** Deltas kept for subscribers that come back; whoever is further behind gets the whole map. */
-const deltasKept = 4096
+/** Weight of the deltas kept for subscribers that come back; whoever is further behind gets the whole map. */
+const weightKept = 4096
 /** SDCs hear of a change when all connected SDSs have it in effect, or after this. */
 export const sdcDelayMs = 500
 /** Nothing more is pushed to a peer that does not take in what it has. */
@@ -15,6 +16,7 @@ const queuedBytesMax = 16 * 1024 * 1024
  */
 export class MapPushes {
   readonly #deltas: MapDelta[]
+  #weight = 0
   readonly #subscribers = new Set<Peer>()
   /** What SDCs and tools may know. */
   #releasedVersion: number
@@ -24,7 +26,9 @@ export class MapPushes {
     readonly clock: Clock,
     deltas: readonly MapDelta[],
   ) {
-    this.#deltas = deltas.slice(-deltasKept)
+    this.#deltas = [...deltas]
+    for (const delta of deltas) this.#weight += weightOf(delta)
+    this.#trim()
     this.#releasedVersion = map.version
   }
 
@@ -40,11 +44,16 @@ export class MapPushes {
 
   applied(delta: MapDelta): void {
     this.#deltas.push(delta)
-    if (this.#deltas.length > deltasKept) this.#deltas.splice(0, this.#deltas.length - deltasKept)
+    this.#weight += weightOf(delta)
+    this.#trim()
     for (const peer of this.#subscribers) if (peer.role === 'sds') this.#push(peer)
     this.#release()
     if (this.#releasedVersion < delta.version)
       this.clock.setTimer(sdcDelayMs, () => this.#releaseUpTo(Math.max(this.#releasedVersion, delta.version)))
+  }
+
+  #trim(): void {
+    while (this.#weight > weightKept && this.#deltas.length > 1) this.#weight -= weightOf(this.#deltas.shift()!)
   }
 
   acked(peer: Peer, version: number): void {

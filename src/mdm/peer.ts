@@ -30,6 +30,8 @@ export class Peer {
   registered = false
   /** Where an SDS listens. */
   endpoint: Endpoint | null = null
+  /** When something last came from it. */
+  heardAtMs = 0
   /** Devices that an SDS has open. */
   readonly devices = new Set<string>()
 

@@ -14,6 +14,7 @@ import {
 import type { MapDelta } from '../model/index.js'
 import type { Log } from '../ports/index.js'
 import type { LogStore } from './log-store.js'
+import { weightOf } from './weight.js'
 
 /** Who asked, so that a repetition is answered and not done again. */
 export interface Origin {
@@ -31,8 +32,8 @@ interface Waiting {
   reject(error: unknown): void
 }
 
-/** Entries after which the log is replaced by a snapshot. */
-export const snapshotEveryEntries = 1000
+/** Weight of entries after which the log is replaced by a snapshot: a thousand small ones, or a dozen slice tables. */
+export const snapshotWeight = 1000
 /** Commands that may wait for their turn. */
 const waitingMax = 10_000
 
@@ -44,6 +45,7 @@ export class Proposer {
   readonly #waiting: Waiting[] = []
   #running: Promise<void> | null = null
   #closed = false
+  #weight: number
   commandsApplied = 0
   commandsRefused = 0
 
@@ -52,7 +54,9 @@ export class Proposer {
     readonly store: LogStore,
     readonly log: Log,
     readonly onApplied: (delta: MapDelta) => void,
-  ) {}
+  ) {
+    this.#weight = store.entriesSinceSnapshot
+  }
 
   /** Proposes `build`'s command, of kind `kind`; the answer comes when it is committed. */
   async propose<K extends CommandKind>(
@@ -109,12 +113,14 @@ export class Proposer {
     this.commandsApplied++
     this.log.debug('mdm.applied', { index, command: command.kind })
     this.onApplied(delta)
+    this.#weight += weightOf(delta)
     this.#snapshotIfDue()
     return outcome
   }
 
   #snapshotIfDue(): void {
-    if (this.store.entriesSinceSnapshot < snapshotEveryEntries) return
+    if (this.#weight < snapshotWeight) return
+    this.#weight = 0
     this.store.saveSnapshot(this.state, error => {
       if (error !== null) this.log.error('mdm.snapshotFailed', { error })
     })

@@ -395,3 +395,32 @@ t.test('metrics: counters, and gauges per pool', async t => {
   t.equal(value('objects', { table: 'devices' }), 2)
   t.ok(value('commands_applied_total')! > 5)
 })
+
+t.test('an SDS that is silent for 15 s is not counted as connected, whatever its connection says', async t => {
+  const bench = new Bench()
+  await bench.start()
+  const { tool, sdss } = await system(bench, 2)
+  await bench.world.clock.runFor(30_000)
+  t.match((await tool.ask('query', {})).sdss, [{ connected: true }, { connected: true }])
+  sdss[1]!.reports = false
+  await bench.world.clock.runFor(25_000)
+  t.match((await tool.ask('query', {})).sdss, [{ connected: true }, { connected: false }])
+  t.not(sdss[1]!.closed, null)
+})
+
+t.test('large slice tables make a snapshot early', async t => {
+  const bench = new Bench()
+  await bench.start()
+  const { tool } = await system(bench, 2)
+  await tool.ask('addStoragePool', { protectionDomain: 'pd1', name: 'big', sliceCount: 8192 })
+  for (let index = 0; index < 20; index++)
+    await tool.ask('addDevice', { sds: `sds-${index % 2}`, pool: 'big', path: `/dev/b${index}` })
+  const entries = bench.mdm!.metrics().find(({ name }) => name === 'blockmesh_mdm_log_entries')
+  t.ok(entries!.value < 30, 'not all of the 50 entries are in the log')
+  const before = await tool.ask('query', {})
+  bench.world.powerLoss('mdm-1')
+  await bench.start()
+  const after = await (await bench.connect('tool', 'scli')).ask('query', {})
+  t.same(after.pools[1]!.slices, { total: 8192, healthy: 0, joining: 0, degraded: 0, failed: 8192 })
+  t.equal(after.mapVersion, before.mapVersion)
+})

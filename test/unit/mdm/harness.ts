@@ -41,6 +41,7 @@ export class Bench {
   async connect(role: 'sds' | 'sdc' | 'tool', name: string, systemId: string | null = null): Promise<Talker> {
     const talker = new Talker(this, name)
     await talker.ask('hello', { version: 1, role, name, systemId })
+    if (role === 'sds') talker.startReports()
     return talker
   }
 }
@@ -57,6 +58,8 @@ export class Talker {
   /** What an SDS answers to the MDM's requests. */
   onRequest: (name: string, params: unknown) => unknown = () => ({ capacityBytes: 16 * GiB, path: '/found' })
   readonly requests: string[] = []
+  /** Reports every second, as an SDS does. */
+  reports = true
   readonly #waiting = new Map<number, (message: ControlMessage) => void>()
   #nextId = 1
 
@@ -69,6 +72,13 @@ export class Talker {
       onClose: reason => {
         this.closed = reason
       },
+    })
+  }
+
+  startReports(): void {
+    this.bench.world.clock.setTimer(1_000, () => {
+      if (this.reports) this.connection.send({ kind: 'notice', name: 'sdsStatus', params: { devices: [] } })
+      if (this.closed === null) this.startReports()
     })
   }
 
