@@ -3,6 +3,7 @@ import { StorageError } from '../../base/errors.js'
 import type { SystemReport } from '../../wire/control.js'
 import { withMdm } from '../mdm-session.js'
 import { readClusterFile, writeClusterFile } from './cluster-file.js'
+import { detachKernelDevices, findKernelDevices } from './kernel-devices.js'
 import { type RunState, runStateOf, signalProcess, startProcess, waitUntilDown } from './process-table.js'
 import { type LocalProcess, type LocalState, mdmAddresses, processOf, readState, spell, writeState } from './state.js'
 import { ended } from './up.js'
@@ -32,10 +33,12 @@ export const runStatesOf = (state: LocalState): Map<string, RunState> =>
 export async function bringDown(dir: string, progress: (sentence: string) => void): Promise<string[]> {
   const state = readState(dir)
   const killed: string[] = []
+  const devices = await findKernelDevices(readClusterFile(dir))
+  for (const { path, holders } of devices.held)
+    progress(`${path} is in use (${holders}): it stays, and its I/O waits until the cluster is up again`)
   for (const role of ['sdc', 'sds', 'mdm'] as const) {
     const group = state.processes.filter(process => process.role === role && runStateOf(process.identity) !== 'down')
-    if (group.length === 0) continue
-    progress(`stopping ${group.map(process => process.name).join(', ')}`)
+    if (group.length > 0) progress(`stopping ${group.map(process => process.name).join(', ')}`)
     for (const process of group) terminate(process)
     await Promise.all(
       group.map(async process => {
@@ -45,6 +48,7 @@ export async function bringDown(dir: string, progress: (sentence: string) => voi
         await waitUntilDown(process.identity, stopWaitMs)
       }),
     )
+    if (role === 'sdc') for (const failure of await detachKernelDevices(devices)) progress(failure)
   }
   for (const process of state.processes) process.identity = null
   writeState(dir, state)
@@ -87,7 +91,7 @@ export async function changeProcess(dir: string, name: string, verb: ProcessVerb
   process.identity = null
   writeState(dir, state)
   rememberPids(dir, state)
-  return verb === 'kill' ? `${name} (pid ${pid}) was killed` : `${name} (pid ${pid}) has stopped cleanly`
+  return verb === 'kill' ? `${name} (pid ${pid}) was killed` : `${name} (pid ${pid}) has stopped`
 }
 
 async function startOne(dir: string, state: LocalState, process: LocalProcess, is: RunState): Promise<string> {

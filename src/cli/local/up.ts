@@ -149,14 +149,18 @@ async function waitUntilHealthy(
   checkAlive: () => void,
 ) {
   let said = ''
+  let saidAtMs = Number.NEGATIVE_INFINITY
   for (;;) {
     const report = await mdm.request('query', {})
     const runStates = new Map(state.processes.map(process => [process.name, runStateOf(process.identity)]))
     const problems = problemsOf(state, report, runStates)
     if (problems.length === 0) return report
     const sentence = `waiting: ${problems[0]}${problems.length > 1 ? `, and ${problems.length - 1} more` : ''}`
-    if (sentence !== said) progress(sentence)
-    said = sentence
+    if (sentence !== said && performance.now() > saidAtMs + 2_000) {
+      progress(sentence)
+      said = sentence
+      saidAtMs = performance.now()
+    }
     try {
       checkAlive()
     } catch (error) {
