@@ -141,7 +141,8 @@ export class Resync {
     }
     for (const request of this.device.active) {
       const volume = this.context.view.volumes.get(request.volume)
-      if (request.lockShared || volume?.pool !== pool || sliceOf(volume, request.chunk) !== slice) continue
+      if (request.lockShared || volume?.pool.number !== pool.number || sliceOf(volume, request.chunk) !== slice)
+        continue
       add(request.volume, request.chunk)
     }
     return chunks

@@ -68,10 +68,10 @@ export class SdsView {
     return this.pools.get(pool)?.records[slice]
   }
 
-  /** Volumes of a pool, for what goes through a whole slice. */
+  /** Volumes of a pool, for what goes through a whole slice. By number: the caller may have a view that has been rebuilt since. */
   volumesOf(pool: PoolView): VolumeView[] {
     const volumes: VolumeView[] = []
-    for (const volume of this.volumes.values()) if (volume.pool === pool) volumes.push(volume)
+    for (const volume of this.volumes.values()) if (volume.pool.number === pool.number) volumes.push(volume)
     return volumes
   }
 
