@@ -25,6 +25,8 @@ export class MemoryDisks implements DiskPort {
   readonly #slow = new Map<string, number>()
   /** Completions come after this and up to as much again. */
   latencyMs = 0.2
+  /** Hands completions to the process that waits for them. */
+  deliver: (event: () => void) => void = event => event()
 
   constructor(
     readonly clock: Clock,
@@ -137,19 +139,19 @@ class MemoryDisk implements Disk {
     this.#check(offsetBytes, bytes.length)
     const write: UnderWay = { offsetBytes, bytes, lengthBytes: bytes.length }
     this.#writes.add(write)
-    this.#complete('write', offsetBytes, bytes.length, this.#settled(write, done), () => {
+    const act = () => {
       assert(bytes.equals(Buffer.concat(pieces)), 'a buffer does not change while it is being written')
       this.file.write(offsetBytes, bytes)
-    })
+    }
+    this.#complete('write', offsetBytes, bytes.length, done, act, () => this.#writes.delete(write))
   }
 
   erase(offsetBytes: number, lengthBytes: number, done: DiskDone): void {
     this.#check(offsetBytes, lengthBytes)
     const write: UnderWay = { offsetBytes, bytes: null, lengthBytes }
     this.#writes.add(write)
-    this.#complete('erase', offsetBytes, lengthBytes, this.#settled(write, done), () =>
-      this.file.erase(offsetBytes, lengthBytes),
-    )
+    const act = () => this.file.erase(offsetBytes, lengthBytes)
+    this.#complete('erase', offsetBytes, lengthBytes, done, act, () => this.#writes.delete(write))
   }
 
   sync(done: DiskDone): void {
@@ -171,13 +173,6 @@ class MemoryDisk implements Disk {
       this.file.tear(offsetBytes, bytes, lengthBytes, this.disks.random)
   }
 
-  #settled(write: UnderWay, done: DiskDone): DiskDone {
-    return error => {
-      this.#writes.delete(write)
-      done(error)
-    }
-  }
-
   #check(offsetBytes: number, lengthBytes: number): void {
     assert(this.#state === 'open', 'a closed disk is not used')
     assert(
@@ -186,17 +181,27 @@ class MemoryDisk implements Disk {
     )
   }
 
-  #complete(operation: DiskOperation, offsetBytes: number, lengthBytes: number, done: DiskDone, act: () => void): void {
+  #complete(
+    operation: DiskOperation,
+    offsetBytes: number,
+    lengthBytes: number,
+    done: DiskDone,
+    act: () => void,
+    settled: () => void = () => {},
+  ): void {
     this.#underWay++
     this.disks.clock.setTimer(this.disks.delayMs(this.path), () => {
       if (this.#state === 'crashed') return
-      this.#underWay--
       const endBytes = offsetBytes + lengthBytes
       const beyond = endBytes > this.sizeBytes ? (operation === 'read' ? 'EIO' : 'ENOSPC') : null
       const error = beyond ?? this.disks.faultAt(this.path, operation, offsetBytes, endBytes)
       if (error === null) act()
-      done(error)
-      if (this.#underWay === 0) for (const idle of this.#idle.splice(0)) idle()
+      settled()
+      this.disks.deliver(() => {
+        this.#underWay--
+        done(error)
+        if (this.#underWay === 0) for (const idle of this.#idle.splice(0)) idle()
+      })
     })
   }
 }

@@ -27,6 +27,11 @@ export class MemoryFile {
     return this.#synced + this.#unsynced.length
   }
 
+  /** Changes that a power loss now could take back. */
+  get unsyncedNow(): number {
+    return this.#unsynced.length
+  }
+
   /** Bytes that take up room. */
   get allocatedBytes(): number {
     return this.#visible.size * pageBytes

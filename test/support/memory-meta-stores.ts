@@ -22,6 +22,8 @@ export class MemoryMetaStores implements MetaStorePort {
   readonly #environments = new Map<string, Environment>()
   commitDelayMs = 0.1
   flushDelayMs = 2
+  /** Hands completions to the process that waits for them. */
+  deliver: (event: () => void) => void = event => event()
 
   constructor(
     readonly clock: Clock,
@@ -42,6 +44,19 @@ export class MemoryMetaStores implements MetaStorePort {
   /** All further commits and flushes under `directory` fail with this text; null ends it. */
   fail(directory: string, error: string | null): void {
     this.#environments.get(directory)!.failure = error
+  }
+
+  /** What is visible under `directory` now, for checkers. */
+  peek(directory: string, prefix: MetaKey): { key: MetaKey; value: unknown }[] {
+    const entries = this.#environments.get(directory)?.visible.from(prefix) ?? []
+    return entries.filter(({ key }) => startsWith(key, prefix)).map(({ key, bytes }) => ({ key, value: decode(bytes) }))
+  }
+
+  /** Commits that a power loss now could take back. */
+  get unsyncedCount(): number {
+    let count = 0
+    for (const { unsynced } of this.#environments.values()) count += unsynced.length
+    return count
   }
 
   /** The process ends: what is visible stays; of what was still under way, any prefix may have become visible. */
@@ -95,7 +110,7 @@ class MemoryMetaStore implements MetaStore {
       const commit = this.#pending.shift()!
       const { failure } = this.environment
       if (failure === null) this.#makeVisible(commit.writes)
-      commit.visible(failure)
+      return () => commit.visible(failure)
     })
   }
 
@@ -106,7 +121,7 @@ class MemoryMetaStore implements MetaStore {
     this.#after(this.port.flushDelayMs, () => {
       const { failure } = this.environment
       if (failure === null) this.#makeDurable(covered)
-      durable(failure)
+      return () => durable(failure)
     })
   }
 
@@ -139,13 +154,17 @@ class MemoryMetaStore implements MetaStore {
     }
   }
 
-  #after(delayMs: number, done: () => void): void {
+  /** `act` does it and returns what the process is told. */
+  #after(delayMs: number, act: () => () => void): void {
     this.#underWay++
     this.port.clock.setTimer(delayMs, () => {
       if (this.environment.open !== this) return
-      this.#underWay--
-      done()
-      if (this.#underWay === 0) for (const idle of this.#idle.splice(0)) idle()
+      const done = act()
+      this.port.deliver(() => {
+        this.#underWay--
+        done()
+        if (this.#underWay === 0) for (const idle of this.#idle.splice(0)) idle()
+      })
     })
   }
 

@@ -17,6 +17,7 @@ export class SimClock implements Clock {
   #heap: Due[] = []
   #endOfTurn: (() => void)[] = []
   #running = false
+  #afterJobs: (() => void)[] = []
 
   nowMs(): number {
     return this.#nowMs
@@ -36,9 +37,14 @@ export class SimClock implements Clock {
     this.#endOfTurn.push(fire)
   }
 
+  /** Calls `fire` as soon as the promise jobs of the present event have run, before anything else happens. */
+  afterJobs(fire: () => void): void {
+    this.#afterJobs.push(fire)
+  }
+
   /** A clock whose timers die with its process. */
-  forProcess(): ProcessClock {
-    return new ProcessClock(this)
+  forProcess(rate = 1, onStallEnd: () => void = () => {}): ProcessClock {
+    return new ProcessClock(this, rate, onStallEnd)
   }
 
   /** Lets `ms` of virtual time pass. */
@@ -95,7 +101,7 @@ export class SimClock implements Clock {
     for (let next = this.#next(); next?.atMs === atMs && next.order < orderEnd; next = this.#next()) {
       pop(this.#heap)
       next.fire?.()
-      await promiseJobs()
+      await this.#jobs()
     }
     await this.#runEndOfTurn()
   }
@@ -106,6 +112,14 @@ export class SimClock implements Clock {
       const fires = this.#endOfTurn
       this.#endOfTurn = []
       for (const fire of fires) fire()
+      await this.#jobs()
+    }
+  }
+
+  async #jobs(): Promise<void> {
+    await promiseJobs()
+    while (this.#afterJobs.length > 0) {
+      for (const fire of this.#afterJobs.splice(0)) fire()
       await promiseJobs()
     }
   }
@@ -116,22 +130,83 @@ export class SimClock implements Clock {
   }
 }
 
-/** One process's view of a clock: after `kill` nothing that it scheduled happens. */
+/**
+ * One process's view of a clock: after `kill` nothing of it happens, during a stall nothing happens until its end. Its
+ * crystal may be off: `rate` of its milliseconds pass in one of the world's.
+ */
 export class ProcessClock implements Clock {
   #alive = true
-  constructor(readonly world: SimClock) {}
+  #stalledUntilMs = 0
+  #held: (() => void)[] = []
+  /** Called after each event of this process: where a simulator counts, and strikes by `afterJobs`. */
+  onEvent: (() => void) | null = null
+
+  constructor(
+    readonly world: SimClock,
+    readonly rate = 1,
+    readonly onStallEnd: () => void = () => {},
+  ) {}
+
+  get isAlive(): boolean {
+    return this.#alive
+  }
+  /** True while the process does not run, although it lives. */
+  get isStalled(): boolean {
+    return this.#alive && this.#stalledUntilMs > this.world.nowMs()
+  }
 
   nowMs(): number {
-    return this.world.nowMs()
+    return this.world.nowMs() * this.rate
   }
   setTimer(delayMs: number, fire: () => void): Timer {
-    return this.world.setTimer(delayMs, () => this.#alive && fire())
+    let isCancelled = false
+    const timer = this.world.setTimer(delayMs / this.rate, () => this.deliver(() => !isCancelled && fire()))
+    return {
+      cancel() {
+        isCancelled = true
+        timer.cancel()
+      },
+    }
   }
   endOfTurn(fire: () => void): void {
-    this.world.endOfTurn(() => this.#alive && fire())
+    this.world.endOfTurn(() => this.deliver(fire))
   }
+
+  /** Something reaches the process: now, at the end of its stall, or never. */
+  deliver(event: () => void): void {
+    if (!this.#alive) return
+    if (this.#stalledUntilMs > this.world.nowMs()) {
+      this.#held.push(event)
+      return
+    }
+    event()
+    this.onEvent?.()
+  }
+
+  /** The process does not run for `ms` of the world's time; what reaches it meanwhile waits, in order. */
+  stall(ms: number): void {
+    const wasStalled = this.isStalled
+    this.#stalledUntilMs = Math.max(this.#stalledUntilMs, this.world.nowMs() + ms)
+    if (!wasStalled) this.#wakeLater()
+  }
+
   kill(): void {
     this.#alive = false
+    this.#held = []
+  }
+
+  #wakeLater(): void {
+    this.world.setTimer(this.#stalledUntilMs - this.world.nowMs(), () => {
+      if (!this.#alive) return
+      if (this.isStalled) {
+        this.#wakeLater()
+        return
+      }
+      const held = this.#held
+      this.#held = []
+      for (const event of held) this.world.setTimer(0, () => this.deliver(event))
+      this.onStallEnd()
+    })
   }
 }
 

@@ -4,6 +4,7 @@ import type { ControlMessage } from '../../src/wire/control.js'
 import { ControlParser, encodeControl } from '../../src/wire/control-parser.js'
 import { type DataFrame, dataHeaderBytes, encodeHeader } from '../../src/wire/data.js'
 import { DataParser } from '../../src/wire/data-parser.js'
+import type { ProcessClock } from './sim-clock.js'
 import type { SimNetwork } from './sim-link.js'
 
 export interface Codec<Message> {
@@ -24,6 +25,8 @@ export const controlCodec: Codec<ControlMessage> = { encode: encodeControl, pars
 
 /** What a socket's buffers hold on both sides together. */
 const socketBytes = 256 * 1024
+/** After so much silence an operating system finds that the other one is gone. */
+const keepAliveMs = 15_000
 
 /** One end of a simulated connection. */
 export class SimEnd<Message> implements Connection<Message> {
@@ -37,8 +40,13 @@ export class SimEnd<Message> implements Connection<Message> {
   /** On their way to this end, or waiting for it to resume. */
   #arriving: { bytes: Buffer | null; reason: string; atMs: number }[] = []
   #flushing = false
+  /** The other side's host has lost power: nobody is there any more, and nobody said so. */
+  #orphaned = false
   #waking = false
   #outBytes = 0
+
+  /** The process at this end, where the network knows it. */
+  process: ProcessClock | null
 
   constructor(
     readonly network: SimNetwork,
@@ -48,6 +56,7 @@ export class SimEnd<Message> implements Connection<Message> {
     readonly codec: Codec<Message>,
   ) {
     this.#parser = codec.parser()
+    this.process = network.processOf(owner)
   }
 
   get isClosed(): boolean {
@@ -93,8 +102,37 @@ export class SimEnd<Message> implements Connection<Message> {
     for (const end of [this, peer!]) {
       if (end.#state === 'closed') continue
       end.#end()
-      this.network.clock.setTimer(0, () => end.handlers?.onClose(reason))
+      this.network.clock.setTimer(0, () => end.#deliver(() => end.handlers?.onClose(reason)))
     }
+  }
+
+  /** The host lost power: the other side is not told, and finds out when it sends or by keep-alive. */
+  vanish(): void {
+    if (this.#state === 'closed') return
+    const { peer } = this
+    this.#end()
+    if (peer!.#state !== 'up') return
+    peer!.#orphaned = true
+    peer!.#keepAlive()
+  }
+
+  #keepAlive(): void {
+    this.network.clock.setTimer(keepAliveMs, () => {
+      if (this.#state === 'up') this.ended('keep-alive timed out')
+    })
+  }
+
+  /** Sent into the void: if the host is up again its operating system says that it knows no such connection. */
+  #sentToNobody(): void {
+    if (!this.network.isHostUp(this.peer!.owner)) return
+    this.network.clock.setTimer(this.network.delayMs(), () => {
+      if (this.#state === 'up' && !this.network.isCut(this as unknown as SimEnd<never>)) this.ended('connection reset')
+    })
+  }
+
+  #deliver(event: () => void): void {
+    if (this.process === null) event()
+    else this.process.deliver(event)
   }
 
   up(): void {
@@ -115,16 +153,22 @@ export class SimEnd<Message> implements Connection<Message> {
 
   #takeIn(): void {
     if (this.#state !== 'up' || this.#paused || this.network.isCut(this as unknown as SimEnd<never>)) return
+    if (this.process?.isStalled) return
     const next = this.#arriving.shift()
     if (next === undefined) return
     if (next.bytes === null) {
       this.#end()
-      this.handlers!.onClose(next.reason)
+      this.#deliver(() => this.handlers!.onClose(next.reason))
       return
     }
-    this.peer!.#outBytes -= next.bytes.length
+    this.#deliver(() => this.#parse(next.bytes!))
+    this.wake()
+  }
+
+  #parse(bytes: Buffer): void {
+    this.peer!.#outBytes -= bytes.length
     try {
-      this.#parser.push(next.bytes, message => {
+      this.#parser.push(bytes, message => {
         if (!this.isClosed) this.handlers!.onMessage(message)
       })
     } catch (error) {
@@ -132,7 +176,6 @@ export class SimEnd<Message> implements Connection<Message> {
       this.close()
       this.handlers!.onClose(error.message)
     }
-    this.wake()
   }
 
   #end(): void {
@@ -153,6 +196,10 @@ export class SimEnd<Message> implements Connection<Message> {
     if (this.#state !== 'up' || this.#unsent.length === 0) return
     const bytes = Buffer.concat(this.#unsent)
     this.#unsent = []
+    if (this.#orphaned) {
+      this.#sentToNobody()
+      return
+    }
     // In pieces that know nothing of messages, as TCP delivers them.
     const cut = bytes.length > 1 ? this.network.random.integer(bytes.length) : 0
     if (cut > 0) this.peer!.#arrives(bytes.subarray(0, cut), '')
@@ -162,7 +209,10 @@ export class SimEnd<Message> implements Connection<Message> {
   #arrives(bytes: Buffer | null, reason: string): void {
     if (this.#state === 'closed') return
     const last = this.#arriving.at(-1)
-    const atMs = Math.max(last?.atMs ?? 0, this.network.clock.nowMs() + this.network.delayMs())
+    const atMs = Math.max(
+      last?.atMs ?? 0,
+      this.network.clock.nowMs() + this.network.delayOf(this as unknown as SimEnd<never>),
+    )
     this.#arriving.push({ bytes, reason, atMs })
     this.wake()
   }

@@ -5,6 +5,7 @@ import type { Connection, ConnectionHandlers, Link, Listener } from '../../src/p
 import type { Random } from '../../src/ports/random.js'
 import type { ControlMessage } from '../../src/wire/control.js'
 import type { DataFrame } from '../../src/wire/data.js'
+import type { ProcessClock } from './sim-clock.js'
 import { type Codec, controlCodec, dataCodec, SimEnd } from './sim-connection.js'
 
 type Protocol = 'data' | 'control'
@@ -23,12 +24,18 @@ export class SimNetwork {
   readonly #doors = new Map<string, Door>()
   readonly #ends = new Set<SimEnd<never>>()
   readonly #cuts: [string, string][] = []
+  /** One way only: from the first to the second. */
+  readonly #mutes: [string, string][] = []
+  readonly #slow: { a: string; b: string; delayMs: number }[] = []
   readonly #refused = new Set<string>()
   #nextPort = 20_000
   latencyMs = 0.2
   /** Up to this much more, at random. */
   jitterMs = 0.1
   connectTimeoutMs = 3_000
+  /** The process that runs under a name now; null: no such bookkeeping. */
+  processOf: (owner: string) => ProcessClock | null = () => null
+  isHostUp: (owner: string) => boolean = () => true
 
   constructor(
     readonly clock: Clock,
@@ -49,13 +56,25 @@ export class SimNetwork {
   cut(a: string, b: string): void {
     this.#cuts.push([a, b])
   }
-  /** Ends all cuts, or those between the two places. */
+  /** Nothing passes from `from` to `to`; the other way it does, and no new connections are made. */
+  mute(from: string, to: string): void {
+    this.#mutes.push([from, to])
+  }
+  /** Whatever goes between the two takes `delayMs` more. */
+  slow(a: string, b: string, delayMs: number): void {
+    this.#slow.push({ a, b, delayMs })
+  }
+  /** Ends all cuts and delays, or those between the two places. */
   heal(a?: string, b?: string): void {
-    const stays = this.#cuts.filter(
-      cut => a !== undefined && !(cut.includes(a) && (b === undefined || cut.includes(b))),
-    )
-    this.#cuts.splice(0, this.#cuts.length, ...stays)
+    const stays = (pair: readonly string[]) =>
+      a !== undefined && !(pair.includes(a) && (b === undefined || pair.includes(b)))
+    for (const pairs of [this.#cuts, this.#mutes]) pairs.splice(0, pairs.length, ...pairs.filter(stays))
+    this.#slow.splice(0, this.#slow.length, ...this.#slow.filter(({ a, b }) => stays([a, b])))
     for (const end of this.#ends) end.wake()
+  }
+  /** What has arrived at a process that did not run. */
+  wake(owner: string): void {
+    for (const end of this.#ends) if (end.owner === owner) end.wake()
   }
   /** Ends the connections between the two places; both sides hear it. What was under way is lost. */
   drop(a: string, b?: string): void {
@@ -78,12 +97,29 @@ export class SimNetwork {
     for (const end of [...this.#ends]) if (end.owner === owner) end.abandon()
   }
 
+  /** The host lost power: its doors are gone and nobody is told. */
+  vanish(owner: string): void {
+    for (const [at, door] of this.#doors) if (door.owner === owner) this.#doors.delete(at)
+    for (const end of [...this.#ends]) if (end.owner === owner) end.vanish()
+  }
+
+  /** Whether nothing arrives at this end. */
   isCut(end: SimEnd<never>): boolean {
-    return this.#cuts.some(([a, b]) => this.#joins(end, a, b))
+    return (
+      this.#cuts.some(([a, b]) => this.#joins(end, a, b)) ||
+      this.#mutes.some(([from, to]) => this.#names(end, to) && this.#names(end.peer!, from))
+    )
   }
 
   delayMs(): number {
     return this.latencyMs + (this.jitterMs * this.random.integer(1000)) / 1000
+  }
+
+  /** The way of one piece to `end`. */
+  delayOf(end: SimEnd<never>): number {
+    let delayMs = this.delayMs()
+    for (const slow of this.#slow) if (this.#joins(end, slow.a, slow.b)) delayMs += slow.delayMs
+    return delayMs
   }
 
   gone(end: SimEnd<never>): void {
@@ -116,22 +152,31 @@ export class SimNetwork {
     this.#ends.add(near as unknown as SimEnd<never>)
     const arrive = (waitedMs: number) => {
       if (near.isClosed) return
-      if (this.isCut(near as unknown as SimEnd<never>)) {
+      const door = this.#doors.get(text(to))
+      far.owner = door?.owner ?? far.owner
+      if (this.#isBlocked(near, door)) {
         if (waitedMs >= this.connectTimeoutMs) return near.ended('connection timed out')
         this.clock.setTimer(100, () => arrive(waitedMs + 100))
         return
       }
-      const door = this.#doors.get(text(to))
       if (door === undefined || this.#refused.has(text(to))) return near.ended('connection refused')
       if (door.protocol !== protocol) return near.ended('the other side speaks another protocol')
-      far.owner = door.owner
+      far.process = this.processOf(far.owner)
       this.#ends.add(far as unknown as SimEnd<never>)
       far.handlers = (door.accept as unknown as (c: Connection<Message>) => ConnectionHandlers<Message>)(far)
       near.up()
       far.up()
+      far.process?.onEvent?.()
     }
     this.clock.setTimer(this.delayMs(), () => arrive(0))
     return near
+  }
+
+  /** No handshake gets through, or nobody at the door runs to accept. */
+  #isBlocked<Message>(near: SimEnd<Message>, door: Door | undefined): boolean {
+    const end = near as unknown as SimEnd<never>
+    if (this.isCut(end) || this.isCut(end.peer!)) return true
+    return door !== undefined && (this.processOf(door.owner)?.isStalled ?? false)
   }
 
   async #listen(at: Endpoint, door: Door): Promise<Listener> {

@@ -30,6 +30,8 @@ interface Host {
   metaStores: MemoryMetaStores
   boots: number
   running: SimPorts | null
+  /** Without power. */
+  isOff: boolean
 }
 
 /** Everything that simulated processes share. One seed, one history. */
@@ -42,13 +44,19 @@ export class SimWorld {
   constructor(seed = 1) {
     this.random = seededRandom(seed)
     this.network = new SimNetwork(this.clock, this.random)
+    this.network.processOf = name => this.#hosts.get(name)?.running?.clock ?? null
+    this.network.isHostUp = name => !(this.#hosts.get(name)?.isOff ?? false)
   }
 
   /** Ports for a new process `name`, on the host of that name. */
-  portsOf(name: string, log: Log = silentLog): SimPorts {
+  portsOf(name: string, log: Log = silentLog, { clockRate = 1 } = {}): SimPorts {
     const host = this.#hostOf(name)
+    host.isOff = false
+    const clock = this.clock.forProcess(clockRate, () => this.network.wake(name))
+    host.disks.deliver = event => clock.deliver(event)
+    host.metaStores.deliver = event => clock.deliver(event)
     const ports: SimPorts = {
-      clock: this.clock.forProcess(),
+      clock,
       random: this.random,
       link: this.network.linkOf(name),
       disks: host.disks,
@@ -69,9 +77,11 @@ export class SimWorld {
     host.metaStores.crashProcess()
   }
 
-  /** The host loses power; the next process is in another boot. */
+  /** The host loses power; the next process is in another boot. Nobody is told that its connections are over. */
   powerLoss(name: string): void {
     const host = this.#hostOf(name)
+    host.isOff = true
+    this.network.vanish(name)
     this.#kill(name, host)
     host.disks.powerLoss()
     host.metaStores.powerLoss()
@@ -89,7 +99,7 @@ export class SimWorld {
     if (host === undefined) {
       const disks = new MemoryDisks(this.clock, this.random)
       const metaStores = new MemoryMetaStores(this.clock, this.random)
-      host = { disks, metaStores, boots: 0, running: null }
+      host = { disks, metaStores, boots: 0, running: null, isOff: false }
       this.#hosts.set(name, host)
     }
     return host
