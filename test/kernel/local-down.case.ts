@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { shell, startLocalCluster } from '../support/local-cluster.js'
@@ -7,7 +7,6 @@ t.test('local down: a device in use stays and goes on with the next up; one that
   const cluster = await startLocalCluster(t, '--volume', 'vol1:8G')
   const device = cluster.volume('vol1').device!
   const place = mkdtempSync(join('/run', 'blockmesh-mount-'))
-  mkdirSync(place, { recursive: true })
   await shell(`mkfs.ext4 -q -E nodiscard ${device} && mount ${device} ${place} && echo kept > ${place}/file && sync`)
   t.teardown(() => shell(`umount ${place} 2> /dev/null || true`).then(() => {}))
   const servedBy = () => shell(`cat /sys/block/${device.slice(5)}/pid 2> /dev/null || true`)
