@@ -98,7 +98,7 @@ class SdsDaemon implements Daemon {
   }
 
   async start(): Promise<void> {
-    await this.#shelf.look([])
+    await this.#shelf.look(this.state.devicePaths)
     this.#listening = await this.#endpoint.listen(this.config.listen)
     this.ports.log.info('sds.started', { name: this.config.name, endpoint: this.#listening, guid: this.state.guid })
     this.#mdm.start()
@@ -134,7 +134,7 @@ class SdsDaemon implements Daemon {
     if (systemId !== null && this.#context.systemId === null) {
       await this.state.learnSystem(systemId)
       this.#context.systemId = systemId
-      await this.#shelf.look([])
+      await this.#shelf.look(this.state.devicePaths)
     } else if (systemId !== null) await this.state.learnSystem(systemId)
     await this.#register()
   }
@@ -205,12 +205,14 @@ class SdsDaemon implements Daemon {
   #opened(device: OwnDevice): void {
     const resync = new Resync(this.#context, device, (poolId: PoolId, joined) => this.#reports.add(poolId, joined))
     this.#resyncs.set(device.id, resync)
+    this.state.noteDevicePath(device.store.path)
     adoptRecords(device, this.#mdm.map, null)
   }
 
   #closed(device: OwnDevice): void {
     this.#resyncs.get(device.id)?.close()
     this.#resyncs.delete(device.id)
+    this.state.forgetDevicePath(device.store.path)
     this.#endpoint.endSessionsOf(device.id)
   }
 

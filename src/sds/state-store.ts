@@ -10,6 +10,10 @@ export interface SdsState {
   /** The system that it takes part in, once it has met it. */
   systemId: string | null
   learnSystem(systemId: string): Promise<void>
+  /** Where devices were last opened: looked at first, so that they are there when the SDS registers. */
+  readonly devicePaths: readonly string[]
+  noteDevicePath(path: string): void
+  forgetDevicePath(path: string): void
   close(): Promise<void>
 }
 
@@ -47,6 +51,19 @@ class State implements SdsState {
   async learnSystem(systemId: string): Promise<void> {
     if (this.store.get(['systemId']) !== systemId) await keep(this.store, 'systemId', systemId)
     this.systemId = systemId
+  }
+
+  get devicePaths(): string[] {
+    return [...this.store.range(['device'])].map(({ key }) => String(key[1]))
+  }
+
+  /** A hint: whether it is kept decides nothing. */
+  noteDevicePath(path: string): void {
+    this.store.commit([{ put: ['device', path], value: true }], () => {})
+  }
+
+  forgetDevicePath(path: string): void {
+    this.store.commit([{ drop: ['device', path] }], () => {})
   }
 
   close(): Promise<void> {

@@ -61,7 +61,7 @@ export class SdsView {
   /** Brings the view up to `map`; `deltas` null means that the map is a new one. */
   refresh(map: ClusterMap, deltas: readonly MapDelta[] | null): void {
     this.version = map.version
-    if (deltas === null || deltas.some(touchesTables)) this.#rebuild(map)
+    if (deltas === null || deltas.some(touchesTables) || this.#hasOtherSlices(map)) this.#rebuild(map)
   }
 
   record(pool: number, slice: number): SliceRecord | undefined {
@@ -73,6 +73,12 @@ export class SdsView {
     const volumes: VolumeView[] = []
     for (const volume of this.volumes.values()) if (volume.pool.number === pool.number) volumes.push(volume)
     return volumes
+  }
+
+  /** A pool got its slice table, or another one. */
+  #hasOtherSlices(map: ClusterMap): boolean {
+    for (const pool of this.pools.values()) if ((map.slices.get(pool.id) ?? noRecords) !== pool.records) return true
+    return false
   }
 
   #rebuild(map: ClusterMap): void {
@@ -108,10 +114,8 @@ export class SdsView {
   }
 }
 
-/** Everything but later records of a pool that has a slice table: those change in the array that the view has. */
-function touchesTables(delta: MapDelta): boolean {
-  return delta.changes.some(change => change.kind !== 'slices' || change.slices[0]?.slice === 0)
-}
+/** Records of a pool that has a slice table change in the array that the view has. */
+const touchesTables = (delta: MapDelta): boolean => delta.changes.some(change => change.kind !== 'slices')
 
 /** The records that `deltas` changed, the newest of each slice last; all of `map` where `deltas` is null. */
 export function changedRecords(

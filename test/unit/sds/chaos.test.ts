@@ -1,8 +1,13 @@
 import t from 'tap'
+import { numberOfId } from '../../../src/base/ids.js'
+import { KiB } from '../../../src/base/units.js'
 import { Cluster, deviceIdOf, poolId } from './cluster.js'
 import { Writer } from './writer.js'
 
 const all = Array.from({ length: 16 }, (_, chunk) => chunk)
+/** Written once, before anything happens, where the writer never writes. */
+const coldAt = 100 * KiB
+const cold = Buffer.alloc(8 * KiB, 'c')
 const seeds = Number(process.env.SEEDS ?? 2)
 const first = Number(process.env.SEED ?? 1)
 const steps = Number(process.env.STEPS ?? 6)
@@ -16,6 +21,9 @@ for (let seed = first; seed < first + seeds; seed++)
     async t => {
       const cluster = await Cluster.start({ sdss: 3, seed })
       const { random } = cluster.world
+      const filler = await cluster.client(1)
+      for (const chunk of all) await filler.mustWrite(chunk, coldAt, cold)
+      filler.close()
       const writer = new Writer(cluster, all, 3)
       const story: string[] = []
       const pick = () => 1 + random.integer(3)
@@ -65,6 +73,14 @@ for (let seed = first; seed < first + seeds; seed++)
           await cluster.until(() => cluster.isInSync)
         }
         await writer.stop()
+        // Nothing hides what was not copied: no write comes after this.
+        await acts.at(-1)!()
+        await cluster.until(() => cluster.isInSync)
+        for (const chunk of all) {
+          const client = await cluster.client(numberOfId(cluster.record((1 + chunk) % 4).primary) - 200)
+          t.ok((await client.read(chunk, coldAt, cold.length)).equals(cold), 'what was written once stays')
+          client.close()
+        }
         t.same(writer.failed, [])
         t.ok(writer.answered > 100)
         t.same(await writer.wrongBlocks(), [])

@@ -153,3 +153,22 @@ t.test('stop: with a write that not every copy has, a device is not marked as cl
   t.same(await cluster.differences(), [])
   await cluster.end()
 })
+
+t.test('joining: tables that change while a copy waits to be filled do not empty it', async t => {
+  const cluster = await Cluster.start({ sdss: 3 })
+  const { mdm } = cluster
+  const client = await cluster.client(1)
+  for (const chunk of all) await client.mustWrite(chunk, 0, Buffer.alloc(4 * KiB, 'k'))
+  await cluster.stop(3)
+  mdm.change(poolId, [0, 1, 2, 3], { joining: deviceIdOf(3) })
+  await cluster.clock.runFor(300)
+  mdm.commit([
+    { kind: 'put', table: 'sdcs', value: { ...mdm.map.tables.sdcs.values().next().value!, name: 'renamed' } },
+  ])
+  await cluster.boot(3)
+  await cluster.until(() => cluster.isInSync)
+  t.equal(cluster.record(0).secondary, deviceIdOf(3))
+  t.same(await cluster.differences(), [])
+  t.equal(cluster.metric(3, 'device_slots_used'), all.length)
+  await cluster.end()
+})

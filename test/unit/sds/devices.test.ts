@@ -53,7 +53,7 @@ t.test('devices: one that appears only later is opened then, and its clean role 
 t.test('devices: a device and its copy are both refused, by name, until one is gone', async t => {
   const cluster = await used()
   await cluster.stop(1)
-  const { disks } = cluster.ports.get(1)!
+  const { disks } = cluster.world.portsOf('sds-1')
   const original = disks.files.get('/disks/1')!
   const copy = await disks.open('/disks/copy', { createBytes: original.sizeBytes, direct: true })
   for (let at = 0; at < original.sizeBytes; at += MiB) {
