@@ -194,7 +194,9 @@ export class DeviceSession {
   #onWelcome(frame: DataFrame): void {
     if (frame.status !== 0) {
       const code = errorCodeOfWire(frame.status)
-      this.host.log.warn('session.refused', { deviceId: this.deviceId, code, reason: errorTable[code].say })
+      // An SDS that is starting says so for a while.
+      const level = code === 'NOT_READY' ? 'debug' : 'warn'
+      this.host.log[level]('session.refused', { deviceId: this.deviceId, code, reason: errorTable[code].say })
       this.#lost(`refused: ${code}`)
       if (code === 'NO_SESSION') this.host.onNoSession(this.deviceId)
       return

@@ -31,7 +31,14 @@ function volumeSamples(volume: VolumeClient): MetricSample[] {
   const labels = { volume: volume.name, volume_id: volume.volume.id }
   const samples: MetricSample[] = []
   for (const kind of ['read', 'write', 'trim', 'zero', 'flush'] as const) {
-    samples.push(counter(`${kind}s_total`, `${kind} requests of a volume`, stats.requests[kind], labels))
+    samples.push(
+      counter(
+        `${kind === 'flush' ? 'flushe' : kind}s_total`,
+        `${kind} requests of a volume`,
+        stats.requests[kind],
+        labels,
+      ),
+    )
     if (kind !== 'flush')
       samples.push(counter(`${kind}_bytes_total`, `bytes of ${kind} requests`, stats.bytes[kind], labels))
   }

@@ -2,10 +2,9 @@ import { assert } from '../base/assert.js'
 import { errorTable, type StorageError } from '../base/errors.js'
 import { type MappingId, numberOfId, type PoolId } from '../base/ids.js'
 import { chunkBytes } from '../base/units.js'
-import { effectiveLimits, Throttle } from '../core/qos/index.js'
+import { effectiveLimits } from '../core/qos/index.js'
 import { isAllZero, partBytesAt, partsInFlightMax, slicePieces } from '../core/sdc/index.js'
 import { type Mapping, type StoragePool, sliceOfChunk, type Volume } from '../model/index.js'
-import type { Timer } from '../ports/index.js'
 import { type DataFrame, frameFlags, opcodes } from '../wire/data.js'
 import { ActiveList } from './active-list.js'
 import type { DataPath } from './data-path.js'
@@ -14,6 +13,7 @@ import type { FlushFile } from './flush-file.js'
 import { Flusher } from './flusher.js'
 import { type IoKind, IoPart, IoRequest, noBody, type PartOwner } from './io-request.js'
 import type { BackendDone, BlockBackend, Extent, NbdErrno } from './nbd/index.js'
+import { ThrottleGate } from './throttle-gate.js'
 import { VolumeStats } from './volume-stats.js'
 
 export interface VolumeClientOptions {
@@ -44,14 +44,12 @@ export class VolumeClient implements BlockBackend, PartOwner {
   readonly mappingNumber: number
   readonly stats = new VolumeStats()
   readonly flusher: Flusher
-  readonly #throttle: Throttle<IoRequest>
-  readonly #active = new ActiveList()
+  readonly #gate: ThrottleGate
+  readonly #active: ActiveList
   readonly #freeRequests: IoRequest[] = []
   readonly #freeParts: IoPart[] = []
   readonly #ioTimeoutMs: number | null
   #mapped: MappedVolume
-  #throttleTimer: Timer | null = null
-  #timeoutTimer: Timer | null = null
   #closed = false
   #onIdle: (() => void)[] = []
 
@@ -65,7 +63,9 @@ export class VolumeClient implements BlockBackend, PartOwner {
     this.poolNumber = numberOfId(options.pool.id)
     this.volumeNumber = numberOfId(options.volume.id)
     this.mappingNumber = numberOfId(options.mapping.id)
-    this.#throttle = new Throttle(limitsOf(options), this.#nowMs())
+    const { clock } = options.path.host
+    this.#gate = new ThrottleGate(clock, limitsOf(options), request => this.#passed(request))
+    this.#active = new ActiveList(clock, options.ioTimeoutMs, request => this.#timeOut(request))
     this.flusher = new Flusher(this)
   }
 
@@ -94,7 +94,7 @@ export class VolumeClient implements BlockBackend, PartOwner {
     return this.#active.size
   }
   get requestsThrottled(): number {
-    return this.#throttle.queueLength
+    return this.#gate.queueLength
   }
 
   // ---- what the application asks
@@ -155,8 +155,7 @@ export class VolumeClient implements BlockBackend, PartOwner {
   update(mapped: MappedVolume): void {
     assert(mapped.mapping.id === this.mappingId, 'a volume client serves one mapping')
     this.#mapped = mapped
-    this.#throttle.setLimits(limitsOf(mapped), this.#nowMs())
-    this.#releaseThrottled()
+    this.#gate.setLimits(limitsOf(mapped))
   }
 
   onMapChange(): void {
@@ -170,12 +169,8 @@ export class VolumeClient implements BlockBackend, PartOwner {
   close(): Promise<void> {
     if (!this.#closed) {
       this.#closed = true
-      this.#throttleTimer?.cancel()
       this.flusher.close()
-      for (let request = this.#throttle.drain(); request !== null; request = this.#throttle.drain()) {
-        request.throttled = false
-        this.#fail(request, 'ESHUTDOWN')
-      }
+      for (const request of this.#gate.close()) this.#fail(request, 'ESHUTDOWN')
       this.path.forEachRouted((item, sent) => {
         if (sent || !(item instanceof IoPart) || item.owner !== this) return
         this.path.takeBack(item)
@@ -204,10 +199,8 @@ export class VolumeClient implements BlockBackend, PartOwner {
     request.costBytes = 0
     request.errno = null
     request.done = done
-    request.deadlineMs = Number.POSITIVE_INFINITY
     this.stats.count(kind, lengthBytes)
     this.#active.add(request)
-    if (this.#ioTimeoutMs !== null) this.#watch(request, this.#ioTimeoutMs)
     return request
   }
 
@@ -221,38 +214,15 @@ export class VolumeClient implements BlockBackend, PartOwner {
 
   #admit(request: IoRequest): void {
     if (this.#refuse(request)) return
-    if (this.#throttle.admit(request, this.#nowMs())) {
-      this.#sendParts(request)
-      return
-    }
-    request.throttled = true
-    this.stats.throttled++
-    this.#armThrottle()
+    if (this.#gate.admit(request)) this.#sendParts(request)
+    else this.stats.throttled++
   }
 
-  #releaseThrottled(): void {
-    const nowMs = this.#nowMs()
-    for (let request = this.#throttle.next(nowMs); request !== null; request = this.#throttle.next(nowMs)) {
-      request.throttled = false
-      // It may have timed out while it waited.
-      if (request.done === null) this.#freeRequests.push(request)
-      else this.#sendParts(request)
-    }
-    this.#throttleTimer?.cancel()
-    this.#throttleTimer = null
-    this.#armThrottle()
-  }
-
-  #armThrottle(): void {
-    if (this.#throttleTimer !== null) return
-    const waitMs = this.#throttle.waitMs(this.#nowMs())
-    if (waitMs === Number.POSITIVE_INFINITY) return
-    this.#throttleTimer = this.path.host.clock.setTimer(waitMs, this.#onThrottleTimer)
-  }
-
-  readonly #onThrottleTimer = (): void => {
-    this.#throttleTimer = null
-    this.#releaseThrottled()
+  /** Its turn at the throttle has come. */
+  #passed(request: IoRequest): void {
+    // It may have timed out while it waited.
+    if (request.done === null) this.#freeRequests.push(request)
+    else this.#sendParts(request)
   }
 
   /** Sends what may be under way; the rest of a long request follows as parts are answered. */
@@ -400,24 +370,6 @@ export class VolumeClient implements BlockBackend, PartOwner {
     if (this.#active.size === 0) for (const resolve of this.#onIdle.splice(0)) resolve()
   }
 
-  // ---- the I/O timeout
-
-  #watch(request: IoRequest, timeoutMs: number): void {
-    request.deadlineMs = this.#nowMs() + timeoutMs
-    if (this.#timeoutTimer === null) this.#armTimeout(timeoutMs)
-  }
-
-  #armTimeout(delayMs: number): void {
-    this.#timeoutTimer = this.path.host.clock.setTimer(delayMs, () => {
-      this.#timeoutTimer = null
-      const nowMs = this.#nowMs()
-      for (let first = this.#active.first; first !== null && first.deadlineMs <= nowMs; first = this.#active.first)
-        this.#timeOut(first)
-      const next = this.#active.first
-      if (next !== null) this.#armTimeout(next.deadlineMs - nowMs)
-    })
-  }
-
   /** The application hears EIO, and nothing of the request is sent again. */
   #timeOut(request: IoRequest): void {
     this.stats.timeouts++
@@ -433,10 +385,6 @@ export class VolumeClient implements BlockBackend, PartOwner {
     })
     request.partsOpen = 0
     this.#answer(request)
-  }
-
-  #nowMs(): number {
-    return this.path.host.clock.nowMs()
   }
 }
 
