@@ -46,7 +46,26 @@ export interface StoragePool {
   /** A power of two, fixed at creation. */
   sliceCount: number
   limitPolicy: LimitPolicy | null
+  /** How fast joining copies are filled; absent: the defaults of core/rebuild. */
+  rebuildPolicy?: IoPolicy
+  rebalancePolicy?: IoPolicy
+  /** How long a copy may be away before its slices are copied elsewhere; absent: 60 s. */
+  gracePeriodMs?: number
 }
+
+/** ScaleIO's policies for rebuild and rebalance I/O, all per device. */
+export type IoPolicy =
+  | { kind: 'unlimited' }
+  | { kind: 'limitNumOfConcurrentIos'; concurrentIos: number }
+  | { kind: 'favorAppIos'; concurrentIos: number; bandwidthKbPerSec: number }
+  | {
+      kind: 'dynamicBwThrottling'
+      concurrentIos: number
+      bandwidthKbPerSec: number
+      appIopsThreshold: number
+      appBandwidthKbPerSecThreshold: number
+      quietPeriodMs: number
+    }
 
 export interface Endpoint {
   host: string
@@ -67,6 +86,8 @@ export interface Sds {
   incarnation: number
   /** Names the process of `incarnation`, so that a reconnect is told from a restart. */
   processId: string
+  /** Instant maintenance: its copies have left, frozen, and nobody copies them elsewhere meanwhile. */
+  maintenance?: boolean
 }
 
 export interface Device {
@@ -79,8 +100,8 @@ export interface Device {
   originalPath: string
   /** Capacity for chunks, a multiple of 1 MiB. 0 while pending. */
   capacityBytes: number
-  /** pending: added here, not yet initialised by its SDS. ready: may hold copies. failed: taken out. */
-  state: 'pending' | 'ready' | 'failed'
+  /** pending: added here, not yet initialised by its SDS. ready: may hold copies. failed: taken out. removing: drained. */
+  state: 'pending' | 'ready' | 'failed' | 'removing'
   /**
    * Slices in which this device's in-sync copy came back without a clean stop while the other copy was away: its role
    * is void, and nobody serves them, until a newer record decides (rule 6). `sameBoot`: its host has not restarted
@@ -137,4 +158,9 @@ export interface SliceRecord {
   secondary: DeviceId | null
   joining: DeviceId | null
   lossEpoch: number
+  /**
+   * The copy that left last, while the primary has been the only copy in sync ever since (rule 5): its device keeps what
+   * it has, and if it joins again the regions marked by either side suffice. Absent: whoever joins gets everything.
+   */
+  left?: DeviceId | null
 }

@@ -30,7 +30,8 @@ const copyChange: Service = {
 const flushing: Service = { check: checkFlush, start: flush }
 const allocation: Service = { check: checkAllocation, start: answerAllocation }
 
-const services: Record<Session['kind'], Partial<Record<number, Service>>> = {
+/** By who asks; a kind that is not named here is served nothing. */
+const services: Partial<Record<Session['kind'], Partial<Record<number, Service>>>> = {
   sdc: {
     [opcodes.read]: {
       check: clientChange.check,
@@ -61,6 +62,7 @@ const services: Record<Session['kind'], Partial<Record<number, Service>>> = {
   check: {
     [opcodes.compare]: { check: checkCompare, start: compare },
   },
+  lease: {},
 }
 
 /** A request of a welcomed session. */
@@ -87,7 +89,7 @@ export function expireParked(session: Session, nowMs: number): void {
 }
 
 function admit(session: Session, frame: DataFrame, untilMs: number | null): void {
-  const service = services[session.kind][frame.opcode]
+  const service = services[session.kind]?.[frame.opcode]
   if (service === undefined) {
     session.refuse(frame, 'BAD_REQUEST')
     return

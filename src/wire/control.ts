@@ -211,11 +211,22 @@ export const sdsRequests = {
   }),
   /** The device left the system: close it and clear its superblock. */
   releaseDevice: z.object({ deviceId: hexId }),
+  /**
+   * Before a planned swap: admit nothing more in these slices (requests wait), finish what is under way on all copies,
+   * and answer. Void, and admitting again, when a slice's record changes or after `forMs`.
+   */
+  drainSlices: z.object({
+    poolId: hexId,
+    slices: z.array(z.object({ slice: count, epoch: count })).max(65536),
+    forMs: count,
+  }),
 } as const
 export type SdsRequests = { [N in keyof typeof sdsRequests]: z.infer<(typeof sdsRequests)[N]> }
 export interface SdsAnswers {
   prepareDevice: { capacityBytes: number; path: string }
   releaseDevice: Record<string, never>
+  /** The slices that are drained; others were not primary here in that epoch, or did not finish in time. */
+  drainSlices: { slices: number[] }
 }
 
 /** Notices from daemons to the MDM. */
@@ -236,6 +247,14 @@ export const mdmNotices = {
         resyncChunksLeft: count,
       }),
     ),
+  }),
+  /**
+   * Four times a second: this process lives, and these other SDSs have answered none of its lease requests for so long
+   * (`refused`: nobody listens there, so the process is gone).
+   */
+  sdsAlive: z.object({
+    incarnation: count,
+    unreachable: z.array(z.object({ sdsId: hexId, forMs: count, refused: z.boolean() })).max(1024),
   }),
   /** When it changes: where an SDC exports its volumes. */
   sdcStatus: z.object({

@@ -18,6 +18,8 @@
  *    56  checksum   u32   reserved for crc32c of the payload, 0
  *    60  reserved   u32   0
  */
+import type { MapDelta } from '../model/cluster-map.js'
+
 export const dataMagic = 0xb10c
 export const dataVersion = 1
 export const dataHeaderBytes = 64
@@ -27,6 +29,11 @@ export const opcodes = {
   hello: 0x01,
   /** Answered at once; shows that the other side lives. */
   ping: 0x02,
+  /**
+   * SDS to SDS, on a connection of its own (hello kind `lease`, no device): asks for the promise of rule 3. Body: msgpack
+   * `LeaseAsk`; reply body: msgpack `LeaseAnswer`.
+   */
+  lease: 0x03,
 
   /** Client to primary. Read: reply body is the data. Zero: with `keepAllocated` whole chunks stay allocated. */
   read: 0x10,
@@ -50,6 +57,10 @@ export const opcodes = {
   resyncBegin: 0x24,
   /** Everything of `slice` is durable before the answer. */
   resyncSync: 0x25,
+  /** Which regions of `slice` the joining copy has marked. Reply body: pairs of u32 (volume, chunk). */
+  resyncMarks: 0x26,
+  /** The primary has both copies synced since the last change of these regions. Body: pairs of u32 (volume, chunk). */
+  copyUnmark: 0x27,
 
   /** Server to server: body msgpack `MapDelta[]`, in log order. No reply. */
   mapChanges: 0x30,
@@ -71,7 +82,7 @@ export const frameFlags = {
 export interface DataHello {
   systemId: string
   /** Who asks: an SDC, another SDS, or the checker (compare only). */
-  kind: 'sdc' | 'sds' | 'check'
+  kind: 'sdc' | 'sds' | 'check' | 'lease'
   /** Number of the SDC or SDS; 0 for the checker. */
   client: number
   /** Rule 7: from the MDM, then counted by the client for each new session at this endpoint. */
@@ -85,6 +96,19 @@ export interface DataHello {
 export interface DataWelcome {
   sdsId: string
   mapVersion: number
+}
+
+export interface LeaseAsk {
+  incarnation: number
+  mapVersion: number
+}
+
+/** `deltas`: what the asker lacks; then nothing was granted, and it asks again. */
+export interface LeaseAnswer {
+  granted: boolean
+  incarnation: number
+  mapVersion: number
+  deltas: MapDelta[]
 }
 
 export interface CompareReport {

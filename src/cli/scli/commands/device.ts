@@ -142,5 +142,5 @@ export function deviceTable(report: SystemReport, devices: readonly Device[]): s
 function stateOf(device: Device): string {
   if (device.usage?.error) return `Error: ${device.usage.error}`
   if (!device.connected && device.state === 'ready') return 'Disconnected'
-  return { pending: 'Pending', ready: 'Normal', failed: 'Failed' }[device.state]
+  return { pending: 'Pending', ready: 'Normal', failed: 'Failed', removing: 'Removing' }[device.state]
 }
