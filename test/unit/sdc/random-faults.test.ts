@@ -93,8 +93,8 @@ function makeTrouble(world: World, seed: number): () => void {
 t.test(
   'whatever connections, roles and servers do, every request is answered once and reads what was written',
   async t => {
-    const resends = 0
-    const retries = 0
+    let resends = 0
+    let retries = 0
     for (let seed = 1; seed <= 12; seed++) {
       const world = await new World(seed).start()
       const volume = world.open()
