@@ -1,4 +1,6 @@
 import { assert } from '../../base/assert.js'
+import { type MarksByVolume, VolumeMarks } from './mark-table.js'
+import { chunksAmong } from './sparse-chunks.js'
 import { slotCountMax } from './superblock.js'
 
 /**
@@ -38,6 +40,8 @@ export class VolumeChunks {
   busyNow = 0
   /** Being dropped: for everybody else it is empty already. */
   dropping = false
+  /** Kept whether or not the chunks have slots. */
+  readonly marks = new VolumeMarks()
   private readonly blocks = new Map<number, Int32Array>()
   private mapped = 0
 
@@ -65,20 +69,8 @@ export class VolumeChunks {
 
   /** Mapped chunks among `first, first + step, …` below `end`, ascending. */
   mappedChunks(first: number, end: number, step: number): number[] {
-    assert(step >= 1, 'steps go forward')
-    const chunks: number[] = []
-    if (step >= blockChunks || this.blocks.size * blockChunks >= (end - first) / step) {
-      for (let chunk = first; chunk < end; chunk += step) if (isMapped(this.get(chunk))) chunks.push(chunk)
-      return chunks
-    }
-    for (const index of [...this.blocks.keys()].sort((a, b) => a - b)) {
-      const start = index * blockChunks
-      const steps = Math.max(0, Math.ceil((start - first) / step))
-      const stop = Math.min(end, start + blockChunks)
-      for (let chunk = first + steps * step; chunk < stop; chunk += step)
-        if (isMapped(this.get(chunk))) chunks.push(chunk)
-    }
-    return chunks
+    const isWanted = (chunk: number) => isMapped(this.get(chunk))
+    return chunksAmong({ blocks: this.blocks, blockChunks }, first, end, step, isWanted)
   }
 
   /** Every chunk that has or has reserved a slot. */
@@ -90,7 +82,7 @@ export class VolumeChunks {
 }
 
 /** All chunks of a device. */
-export class ChunkTable {
+export class ChunkTable implements MarksByVolume {
   private readonly byVolume = new Map<number, VolumeChunks>()
 
   find(volume: number): VolumeChunks | undefined {
@@ -110,11 +102,21 @@ export class ChunkTable {
     this.byVolume.delete(volume)
   }
 
-  /** Volumes with a mapped chunk, ascending. */
+  /** Volumes with a mapped chunk or a mark, ascending. */
   volumes(): number[] {
     const found: number[] = []
-    for (const chunks of this.byVolume.values())
-      if (chunks.mappedCount > 0 && !chunks.dropping) found.push(chunks.volume)
+    for (const { volume, mappedCount, marks, dropping } of this.byVolume.values())
+      if ((mappedCount > 0 || marks.count > 0) && !dropping) found.push(volume)
     return found.sort((a, b) => a - b)
+  }
+
+  get markedCount(): number {
+    let count = 0
+    for (const { marks, dropping } of this.byVolume.values()) if (!dropping) count += marks.count
+    return count
+  }
+
+  *markedVolumes(): Generator<VolumeChunks> {
+    for (const chunks of this.byVolume.values()) if (!chunks.dropping) yield chunks
   }
 }

@@ -9,8 +9,12 @@ import { damaged } from './superblock.js'
  *     ['clean'] -> [first, count, …]: free slots not known to be erased; absent unless the last stop was clean
  *     ['boot'] -> boot id under which the device was last changed, or `bootLost`
  *     ['epoch', pool, slice] -> epoch   ['chunk', volume, chunk] -> 2 * slot, + 1 if thick
+ *     ['mark', volume, chunk] -> 1: the chunk may differ from its other copy (write intent)
+ *
+ * Format 2 has marks. A program that knows format 1 alone would change chunks without marking them: it must not open it.
  */
-export const indexFormat = 1
+export const indexFormat = 2
+export const indexFormatUnmarked = 1
 
 export const indexKeys = {
   format: ['format'],
@@ -20,11 +24,15 @@ export const indexKeys = {
   boot: ['boot'],
   epochs: ['epoch'],
   chunks: ['chunk'],
+  marks: ['mark'],
 } as const
 /** In the place of a boot id: something that was written may be lost, although the host goes on. Equals no boot id. */
 export const bootLost = 'writes lost'
 export const epochKey = (pool: number, slice: number) => ['epoch', pool, slice] as const
 export const chunkIndexKey = (volume: number, chunk: number) => ['chunk', volume, chunk] as const
+
+export const markKey = (volume: number, chunk: number) => ['mark', volume, chunk] as const
+export const markValue = 1
 
 /** Ranges in the record of a clean stop; more are joined. */
 export const distrustedRangesMax = 4096
@@ -41,13 +49,19 @@ export interface ChunkRecord {
 
 /** One chunk of the index, checked against the device's size. Throws DEVICE_DAMAGED naming the chunk. */
 export function parseChunk(key: readonly (number | string)[], value: unknown, slotCount: number, path: string) {
-  const [, volume, chunk] = key
-  if (!isNumberUpTo(volume, objectNumberMax) || !isNumberUpTo(chunk, chunkIndexMax) || key.length !== 3)
-    throw damaged(path, `its index has an entry that names no chunk: ${key.join('/')}`)
+  const { volume, chunk } = parseChunkKey(key, path)
   if (!isNumberUpTo(value, 2 * slotCount - 1))
     throw damaged(path, `chunk ${chunk} of volume ${volume} lies beyond its end`, { entry: String(value), slotCount })
   const record: ChunkRecord = { volume, chunk, slot: value >>> 1, kind: value & 1 ? 'thick' : 'thin' }
   return record
+}
+
+/** Which chunk a key of the index is about. Throws DEVICE_DAMAGED naming the key. */
+export function parseChunkKey(key: readonly (number | string)[], path: string): { volume: number; chunk: number } {
+  const [, volume, chunk] = key
+  if (!isNumberUpTo(volume, objectNumberMax) || !isNumberUpTo(chunk, chunkIndexMax) || key.length !== 3)
+    throw damaged(path, `its index has an entry that names no chunk: ${key.join('/')}`)
+  return { volume, chunk }
 }
 
 /** Ranges of the clean stop's record; null if it is not one, and then the stop does not count as clean. */

@@ -1,5 +1,6 @@
 export * from './chunk-table.js'
 export { isZero, signatureOf } from './disk-signature.js'
 export * from './index-format.js'
+export { type IdleMark, IdleMarks, touchAfter, touchAtOpening, VolumeMarks } from './mark-table.js'
 export { type SlotRange, SlotTable } from './slot-table.js'
 export * from './superblock.js'

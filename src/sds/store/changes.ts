@@ -17,25 +17,30 @@ import type { Disk } from '../../ports/index.js'
 import type { Activity } from './activity.js'
 import { writePart, zeroPart } from './block-io.js'
 import type { ChangeGate } from './change-gate.js'
+import type { ChunkMap } from './chunk-map.js'
 import type { StoreDone } from './device-store.js'
+import { storeFlaws } from './flaws.js'
 import type { GroupSync } from './group-sync.js'
 import type { Health } from './health.js'
 import type { IndexWriter } from './index-writer.js'
+import type { Marks } from './marks.js'
 import { ChangeRequest, Spare } from './requests.js'
 
 export interface ChangesParts {
   disk: Disk
   slots: SlotTable
+  map: ChunkMap
   index: IndexWriter
   health: Health
   gate: ChangeGate
+  marks: Marks
   groupSync: GroupSync
   activity: Activity
-  /** A chunk waits for its slot to be erased. */
-  hurryEraser(): void
+  /** A chunk waits for its slot to be erased, or has given one back. */
+  kickEraser(): void
 }
 
-/** Writes and zeroings under way: to the chunk's slot and, where it is the chunk's first, to the index. */
+/** Changes under way. Writes and zeroings go to the chunk's slot and, where it is the chunk's first, to the index. */
 export class Changes {
   private readonly spare = new Spare(() => new ChangeRequest(change => this.finishPart(change)))
   /** Changes that wait until their chunk's slot is erased. */
@@ -43,7 +48,7 @@ export class Changes {
 
   constructor(private readonly parts: ChangesParts) {}
 
-  /** The gate is open. `pieces` null: zeroes. */
+  /** The gate is open and the chunk is marked. `pieces` null: zeroes. */
   start(
     chunks: VolumeChunks,
     chunk: number,
@@ -65,13 +70,29 @@ export class Changes {
     change.pieces = pieces
     change.done = done
     this.enter(chunks)
+    chunks.marks.beginChange(chunk, this.parts.marks.nextTouch())
     if (!isReserved(entry)) this.begin(change, false)
     else if (slots.isReady(change.slot)) this.begin(change, true)
     else {
       assert(!this.waiting.has(change.slot), 'one change fills a chunk')
       this.waiting.set(change.slot, change)
-      this.parts.hurryEraser()
+      this.parts.kickEraser()
     }
+  }
+
+  /** The gate is open, and the chunk is marked and mapped. */
+  remove(chunks: VolumeChunks, chunk: number, done: StoreDone): void {
+    const { map, marks, index, kickEraser } = this.parts
+    const isMarked = !storeFlaws.has('removeUnmarked')
+    this.enter(chunks)
+    if (isMarked) chunks.marks.beginChange(chunk, marks.nextTouch())
+    index.drop(chunkIndexKey(chunks.volume, chunk), text => {
+      if (text === null) map.freeMapped(chunks, chunk)
+      kickEraser()
+      if (isMarked) chunks.marks.endChange(chunk)
+      this.leave(chunks)
+      done(text === null ? null : { kind: 'meta', text })
+    })
   }
 
   /** The slot is erased. */
@@ -145,6 +166,7 @@ export class Changes {
     change.indexError = null
     change.pieces = null
     this.spare.give(change)
+    chunks.marks.endChange(chunk)
     this.leave(chunks)
     if (mediaError !== null) this.parts.health.mediaFailed(mediaError)
     done(error)

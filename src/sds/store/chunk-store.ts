@@ -6,6 +6,8 @@ import {
   type ChunkKind,
   chunkIndexKey,
   epochKey,
+  type IdleMark,
+  IdleMarks,
   indexKeys,
   isFilling,
   isMapped,
@@ -23,9 +25,11 @@ import { ChunkMap, type ChunkMapParts } from './chunk-map.js'
 import type { DeviceStore, StoreDone, StoreError, StoreUsage } from './device-store.js'
 import { dropChunks } from './drop-volume.js'
 import { Eraser } from './eraser.js'
+import { storeFlaws } from './flaws.js'
 import { GroupSync } from './group-sync.js'
 import { Health } from './health.js'
 import { IndexWriter } from './index-writer.js'
+import { Marks } from './marks.js'
 import { ReadRequest, Spare } from './requests.js'
 
 /** What opening a device found. */
@@ -61,12 +65,14 @@ export class ChunkStore implements DeviceStore {
   private readonly gate: ChangeGate
   private readonly eraser: Eraser
   private readonly changes: Changes
+  private readonly marks: Marks
+  private readonly idleRound: IdleMarks
   private readonly reads = new Spare(() => new ReadRequest((read, errno) => this.finishRead(read, errno)))
   private epoch: number
   private closing: Promise<void> | null = null
 
   constructor(private readonly device: OpenedDevice) {
-    const { disk, clock, slots, bootId, opened } = device
+    const { disk, clock, slots, chunks, bootId, opened } = device
     this.deviceId = device.deviceId
     this.systemId = device.systemId
     this.path = disk.path
@@ -84,8 +90,11 @@ export class ChunkStore implements DeviceStore {
     this.gate = new ChangeGate({ slots, index, groupSync, health, activity, bootId, open })
     const onReady = (slot: number) => this.changes.slotReady(slot)
     this.eraser = new Eraser({ disk, index, slots, clock, health, activity, onReady })
-    const hurryEraser = () => this.eraser.kick()
-    this.changes = new Changes({ disk, slots, index, health, gate: this.gate, groupSync, activity, hurryEraser })
+    const kickEraser = () => this.eraser.kick()
+    this.marks = new Marks({ chunks, index, health, activity, clock })
+    this.idleRound = new IdleMarks(chunks)
+    const { gate, map, marks } = this
+    this.changes = new Changes({ disk, slots, map, index, health, gate, marks, groupSync, activity, kickEraser })
     this.eraser.kick()
   }
 
@@ -159,14 +168,10 @@ export class ChunkStore implements DeviceStore {
       this.answers.add(done, null)
     } else if (!this.gate.isOpen) {
       this.gate.wait(() => this.remove(volume, chunk, done))
+    } else if (!chunks!.marks.isMarked(chunk) && !storeFlaws.has('removeUnmarked')) {
+      this.marks.add(chunks!, chunk, error => (error === null ? this.remove(volume, chunk, done) : done(error)))
     } else {
-      this.changes.enter(chunks!)
-      this.index.drop(chunkIndexKey(volume, chunk), text => {
-        if (text === null) this.map.freeMapped(chunks!, chunk)
-        this.eraser.kick()
-        this.changes.leave(chunks!)
-        done(text === null ? null : { kind: 'meta', text })
-      })
+      this.changes.remove(chunks!, chunk, done)
     }
   }
 
@@ -182,6 +187,32 @@ export class ChunkStore implements DeviceStore {
       const refusal = () => this.refusal()
       dropChunks(chunks, { map, index, clock: this.device.clock, eraser, changes, gate, refusal }, done)
     }
+  }
+
+  isMarked(volume: number, chunk: number): boolean {
+    return this.map.find(volume)?.marks.isMarked(chunk) ?? false
+  }
+
+  markedOf(volume: number, first: number, end: number, step: number): number[] {
+    return this.map.find(volume)?.marks.markedChunks(first, end, step) ?? []
+  }
+
+  markedCount(): number {
+    return this.device.chunks.markedCount
+  }
+
+  idleMarks(olderThanMs: number, max: number, isWanted: (volume: number, chunk: number) => boolean): IdleMark[] {
+    return this.idleRound.next(this.device.clock.nowMs() - olderThanMs, max, isWanted)
+  }
+
+  touchOf(volume: number, chunk: number): number | null {
+    if (this.marks.isPending(volume, chunk)) return null
+    const chunks = this.map.find(volume)
+    return chunks === undefined ? 0 : chunks.marks.touchOf(chunk)
+  }
+
+  unmark(list: readonly IdleMark[], done: StoreDone): number {
+    return this.refuses(done) ? 0 : this.marks.remove(list, done)
   }
 
   sync(done: StoreDone): void {
@@ -236,8 +267,13 @@ export class ChunkStore implements DeviceStore {
       return
     }
     const chunks = this.map.find(volume)
-    if (chunks !== undefined) this.changes.start(chunks, chunk, offset, length, pieces, done)
-    else this.answers.add(done, { kind: 'meta', text: `volume ${volume} has been dropped` })
+    if (chunks === undefined) this.answers.add(done, { kind: 'meta', text: `volume ${volume} has been dropped` })
+    else if (chunks.marks.isMarked(chunk)) this.changes.start(chunks, chunk, offset, length, pieces, done)
+    else
+      this.marks.add(chunks, chunk, error => {
+        if (error === null) this.change(volume, chunk, offset, length, pieces, done)
+        else done(error)
+      })
   }
 
   private finishRead(read: ReadRequest, errno: string | null): void {

@@ -1,4 +1,5 @@
 import type { DeviceId, SystemId } from '../../base/ids.js'
+import type { IdleMark } from '../../core/store/index.js'
 
 /** Completion of a store operation: null, or what went wrong. */
 export type StoreDone = (error: StoreError | null) => void
@@ -36,7 +37,7 @@ export interface DeviceStore {
   has(volume: number, chunk: number): boolean
   /** Allocated chunks of a volume among `first, first + step, …` below `end`, ascending. */
   chunksOf(volume: number, first: number, end: number, step: number): number[]
-  /** Numbers of all volumes that have a chunk here. */
+  /** Numbers of all volumes that have a chunk or a mark here. */
   volumes(): number[]
 
   /**
@@ -61,8 +62,30 @@ export interface DeviceStore {
   zero(volume: number, chunk: number, offset: number, length: number, done: StoreDone): void
   /** Deallocates a chunk (nothing happens if it has no slot). Done when the removal would survive this process. */
   remove(volume: number, chunk: number, done: StoreDone): void
-  /** Removes everything of a volume that no longer exists, in the background of other work. */
+  /** Removes everything of a volume that no longer exists, marks too, in the background of other work. */
   dropVolume(volume: number, done: StoreDone): void
+
+  /**
+   * Write-intent marks (design section 5, rule 4): `write`, `zero` and `remove` begin only once their chunk is durably
+   * marked; where that cannot be done they fail with `meta` and nothing is changed. A mark goes by `unmark` and
+   * `dropVolume` alone; after any crash every mark that was not cleared is there.
+   */
+  isMarked(volume: number, chunk: number): boolean
+  /** Marked chunks of a volume among `first, first + step, …` below `end`, ascending; also of chunks without a slot. */
+  markedOf(volume: number, first: number, end: number, step: number): number[]
+  markedCount(): number
+  /**
+   * Marked chunks that nothing changes now and nothing has changed for `olderThanMs`: at most `max` of those that
+   * `isWanted`, each call from where the last one ended (and maybe none although there are some: ask again later).
+   */
+  idleMarks(olderThanMs: number, max: number, isWanted: (volume: number, chunk: number) => boolean): IdleMark[]
+  /** Names the chunk's last change; 0 where it is not marked, null while a change of it is under way or waits. */
+  touchOf(volume: number, chunk: number): number | null
+  /**
+   * Clears marks, except of chunks that were touched again since `touch` was taken; returns how many. To be called when
+   * everything up to then is synced on both copies. Done when the clearing is visible, which is all it needs to be.
+   */
+  unmark(list: readonly IdleMark[], done: StoreDone): number
 
   /**
    * Everything done before this call is durable: data first, then the index. Calls made while a sync is under way share

@@ -1,4 +1,4 @@
-import { chunkIndexKey, isReserved, type VolumeChunks } from '../../core/store/index.js'
+import { chunkIndexKey, isReserved, markKey, type VolumeChunks } from '../../core/store/index.js'
 import type { Clock } from '../../ports/index.js'
 import type { ChangeGate } from './change-gate.js'
 import type { Changes } from './changes.js'
@@ -24,7 +24,7 @@ export interface DropParts {
 }
 
 /**
- * Removes all chunks of a volume, a batch at a time. Nothing new is admitted for it from here on; what is under way is
+ * Removes all chunks and marks of a volume, a batch at a time: no chunk outlives its mark. Nothing new is admitted for it from here on; what is under way is
  * waited for, as its slots will soon be others'.
  */
 export function dropChunks(chunks: VolumeChunks, parts: DropParts, done: StoreDone): void {
@@ -52,23 +52,32 @@ export function dropChunks(chunks: VolumeChunks, parts: DropParts, done: StoreDo
 function dropBatch(chunks: VolumeChunks, parts: DropParts, done: (error: string | null, more: boolean) => void): void {
   const { map, index, eraser, changes } = parts
   const mapped: number[] = []
+  const marked: number[] = []
   for (const { chunk, entry } of chunks.entries()) {
     if (isReserved(entry)) map.freeUnmapped(chunks, chunk)
     else if (mapped.push(chunk) === batchChunks) break
   }
+  const isLastChunk = mapped.length < batchChunks
+  if (isLastChunk) for (const chunk of chunks.marks.chunks()) if (marked.push(chunk) === batchChunks) break
   changes.enter(chunks)
-  let left = mapped.length + 1
+  let left = mapped.length + marked.length + 1
   let failure: string | null = null
   const one = (): void => {
     left--
     if (left > 0) return
     eraser.kick()
     changes.leave(chunks)
-    done(failure, mapped.length === batchChunks)
+    done(failure, !isLastChunk || marked.length === batchChunks)
   }
   for (const chunk of mapped)
     index.drop(chunkIndexKey(chunks.volume, chunk), text => {
       if (text === null) map.freeMapped(chunks, chunk)
+      failure ??= text
+      one()
+    })
+  for (const chunk of marked)
+    index.drop(markKey(chunks.volume, chunk), text => {
+      if (text === null) chunks.marks.clear(chunk)
       failure ??= text
       one()
     })

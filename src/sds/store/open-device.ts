@@ -5,15 +5,18 @@ import {
   ChunkTable,
   damaged,
   indexFormat,
+  indexFormatUnmarked,
   indexKeys,
   isNumberUpTo,
   mappedEntry,
   parseChunk,
+  parseChunkKey,
   parseDistrusted,
   SlotTable,
   type Superblock,
   slotOf,
   slotOffsetOf,
+  touchAtOpening,
 } from '../../core/store/index.js'
 import type { Clock, Disk, MetaStore } from '../../ports/index.js'
 import { ChunkStore } from './chunk-store.js'
@@ -21,6 +24,7 @@ import { type DevicePlace, indexDirectoryOf } from './create-device.js'
 import type { DeviceStore } from './device-store.js'
 import { checkDisk, foreign, readDiskLabel, writeLabel } from './label.js'
 import { commitDurably, syncDisk } from './steps.js'
+import { upgradeIndex } from './upgrade-index.js'
 
 export interface OpenDeviceOptions extends DevicePlace {
   bootId: string
@@ -49,6 +53,7 @@ export async function openDevice(options: OpenDeviceOptions): Promise<DeviceStor
     // A process that was killed may have written the superblock that was found without having synced it. Before anything
     // counts on it, it is made durable; or a power loss now would leave an older one than the index knows, or none.
     await syncFound(disk, index)
+    await upgradeIndex(index, disk.path, content)
     // The flush behind this also makes durable what a killed process left visible: a slot that its index gave up is free
     // for others from here on, so it must not come back.
     const counter = superblock.counter + 1
@@ -89,7 +94,7 @@ function checkIndex(index: MetaStore, path: string, { systemId, deviceId, counte
   if (format === undefined) throw damaged(path, 'its index is missing or empty', { deviceId })
   if (isNumberUpTo(format, Number.MAX_SAFE_INTEGER) && format > indexFormat)
     throw new StorageError('DEVICE_NEWER', { device: path, haveIndexFormat: format, knownFormat: indexFormat })
-  if (format !== indexFormat) throw damaged(path, 'its index has no valid format')
+  if (format !== indexFormat && format !== indexFormatUnmarked) throw damaged(path, 'its index has no valid format')
   const owner = index.get(indexKeys.device)
   if (!Array.isArray(owner) || owner[0] !== systemId || owner[1] !== deviceId)
     throw damaged(path, `its index belongs to another device, ${String(owner)}`, { deviceId })
@@ -112,6 +117,10 @@ function loadIndex(index: MetaStore, path: string, slotCount: number) {
     if (volume?.volume !== record.volume) volume = chunks.open(record.volume)
     volume.set(record.chunk, mappedEntry(record.slot, record.kind))
     counts[record.kind]++
+  }
+  for (const { key } of index.range(indexKeys.marks)) {
+    const { volume, chunk } = parseChunkKey(key, path)
+    chunks.open(volume).marks.set(chunk, touchAtOpening)
   }
   // Unless the last stop was clean, every free slot may hold data of a chunk that was removed, or never got its entry.
   const distrusted = parseDistrusted(index.get(indexKeys.clean), slotCount)

@@ -118,7 +118,7 @@ t.test('open: an index that is older than its device, or newer, or of another de
 
 t.test('open: an index of a later format is newer, not damaged', async t => {
   const host = await StoreHost.withDevice({ slots: 4 })
-  await host.changeIndex([{ put: ['format'], value: 2 }])
+  await host.changeIndex([{ put: ['format'], value: 3 }])
   await t.rejects(host.open(), { code: 'DEVICE_NEWER' })
 })
 
