@@ -69,6 +69,11 @@ export class SimWorld {
     return ports
   }
 
+  /** The disks and meta stores of a host, whether a process runs there or not. */
+  portsOfHost(name: string): { disks: MemoryDisks; metaStores: MemoryMetaStores } {
+    return this.#hostOf(name)
+  }
+
   /** SIGKILL: what the operating system has stays. */
   crashProcess(name: string): void {
     const host = this.#hostOf(name)

@@ -1,0 +1,138 @@
+import { numberOfId } from '../../src/base/ids.js'
+import { chunkBytes } from '../../src/base/units.js'
+import { copiesOf, type ClusterMap, faultUnitOf, type SliceRecord, type Volume } from '../../src/model/index.js'
+import { slotOffsetOf } from '../../src/core/store/index.js'
+import { join } from 'node:path'
+import type { MemoryFile } from '../support/index.js'
+import type { SimCluster } from './cluster.js'
+import { Violation } from './register-checker.js'
+
+/** A slice table as it was when the MDM applied the last entry, to see what each entry did. */
+export class RecordWatch {
+  #before = new Map<string, SliceRecord>()
+
+  /** Checks what is true of every step from one configuration to the next; returns slices that gave up unsynced writes. */
+  step(map: ClusterMap): number[] {
+    const lost: number[] = []
+    for (const [poolId, records] of map.slices)
+      for (const record of records) {
+        const key = `${poolId}/${record.slice}`
+        const before = this.#before.get(key)
+        this.#before.set(key, record)
+        if (before === record) continue
+        checkPlaces(map, record)
+        // While a pool has no volume its table is planned anew.
+        if (before === undefined || map.tables.volumes.size === 0) continue
+        checkStep(before, record)
+        if (record.lossEpoch > before.lossEpoch) lost.push(record.slice)
+      }
+    return lost
+  }
+}
+
+const text = (record: SliceRecord): string => JSON.stringify(record)
+
+function checkPlaces(map: ClusterMap, record: SliceRecord): void {
+  const copies = copiesOf(record)
+  if (new Set(copies).size !== copies.length) throw new Violation(`a device is twice in ${text(record)}`)
+  const { primary, secondary } = record
+  if (secondary !== null && faultUnitOf(map, primary) === faultUnitOf(map, secondary))
+    throw new Violation(`both copies in one fault set: ${text(record)}`)
+}
+
+function checkStep(before: SliceRecord, after: SliceRecord): void {
+  if (text(before) === text(after)) return
+  const complain = (what: string) => {
+    throw new Violation(`${what}: ${text(before)} became ${text(after)}`)
+  }
+  if (after.epoch <= before.epoch) complain('a change did not raise the epoch')
+  if (after.lossEpoch < before.lossEpoch) complain('a loss was forgotten')
+  const inSync = [before.primary, before.secondary]
+  if (!inSync.includes(after.primary)) complain('a copy that was not in sync is primary')
+  if (after.secondary !== null && !inSync.includes(after.secondary) && after.secondary !== before.joining)
+    complain('a copy is in sync that was not filled')
+}
+
+/** Every device's index and bytes against the map, once nothing is under way. */
+export function checkDevices(cluster: SimCluster): void {
+  const map = cluster.map!
+  const chunksOf = new Map<string, Map<string, number>>()
+  for (const device of map.tables.devices.values()) chunksOf.set(device.id, indexOf(cluster, device.id))
+  for (const volume of map.tables.volumes.values()) checkVolume(cluster, map, volume, chunksOf)
+  for (const [deviceId, chunks] of chunksOf) checkAccounts(cluster, map, deviceId, chunks)
+}
+
+function hostOf(cluster: SimCluster, deviceId: string) {
+  const { devices, sdss } = cluster.map!.tables
+  const device = devices.get(deviceId)!
+  return { ...cluster.world.portsOfHost(sdss.get(device.sdsId)!.name), path: device.path }
+}
+
+/** `volume/chunk` to slot. */
+function indexOf(cluster: SimCluster, deviceId: string): Map<string, number> {
+  const { metaStores } = hostOf(cluster, deviceId)
+  const chunks = new Map<string, number>()
+  const owners = new Map<number, string>()
+  for (const { key, value } of metaStores.peek(join('/state/index', deviceId), ['chunk'])) {
+    const name = `${key[1]}/${key[2]}`
+    const slot = (value as number) >>> 1
+    if (owners.has(slot)) throw new Violation(`slot ${slot} of ${deviceId} belongs to ${owners.get(slot)} and ${name}`)
+    owners.set(slot, name)
+    chunks.set(name, slot)
+  }
+  return chunks
+}
+
+function checkVolume(
+  cluster: SimCluster,
+  map: ClusterMap,
+  volume: Volume,
+  chunksOf: ReadonlyMap<string, ReadonlyMap<string, number>>,
+): void {
+  const pool = map.tables.pools.get(volume.poolId)!
+  const records = map.slices.get(pool.id)!
+  const number = numberOfId(volume.id)
+  const names = new Set<string>()
+  for (const chunks of chunksOf.values())
+    for (const name of chunks.keys()) if (name.startsWith(`${number}/`)) names.add(name)
+  for (const name of names) {
+    const chunk = Number(name.split('/')[1])
+    const record = records[(volume.sliceOffset + chunk) % pool.sliceCount]!
+    for (const [deviceId, chunks] of chunksOf)
+      if (chunks.has(name) && !copiesOf(record).includes(deviceId as never))
+        throw new Violation(`${deviceId} has chunk ${name}, and no part in ${text(record)}`)
+    if (record.secondary === null) continue
+    const one = bytesOf(cluster, record.primary, chunksOf.get(record.primary)!.get(name))
+    const two = bytesOf(cluster, record.secondary, chunksOf.get(record.secondary)!.get(name))
+    if (one.equals(two)) continue
+    let at = 0
+    while (one[at] === two[at]) at++
+    throw new Violation(
+      `the copies of chunk ${name} differ at ${at} (sector ${chunk * 2048 + Math.floor(at / 512)}): ` +
+        `${one.subarray(at, at + 8).toString('hex')} at ${record.primary}, ` +
+        `${two.subarray(at, at + 8).toString('hex')} at ${record.secondary}; ${text(record)}`,
+    )
+  }
+}
+
+const hole = Buffer.alloc(chunkBytes)
+
+function bytesOf(cluster: SimCluster, deviceId: string, slot: number | undefined): Buffer {
+  if (slot === undefined) return hole
+  const { disks, path } = hostOf(cluster, deviceId)
+  return (disks.files.get(path) as MemoryFile).peek(slotOffsetOf(slot), chunkBytes)
+}
+
+function checkAccounts(
+  cluster: SimCluster,
+  map: ClusterMap,
+  deviceId: string,
+  chunks: ReadonlyMap<string, number>,
+): void {
+  const used = cluster.slotsUsed(deviceId)
+  if (used !== chunks.size)
+    throw new Violation(`${deviceId} counts ${used} slots in use, and its index has ${chunks.size} chunks`)
+  const numbers = new Set([...map.tables.volumes.keys()].map(id => String(numberOfId(id as never))))
+  for (const name of chunks.keys())
+    if (!numbers.has(name.split('/')[0]!)) throw new Violation(`${deviceId} has chunk ${name} of no volume`)
+}

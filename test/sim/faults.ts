@@ -1,0 +1,259 @@
+import { seededRandom } from '../support/index.js'
+import { deviceDirectory, type SimCluster, type SimProcess } from './cluster.js'
+import type { FaultKind, RunPlan } from './plan.js'
+import type { Situations } from './situations.js'
+
+/** Strikes at random moments, and heals what it has broken after a while. */
+export class Faults {
+  readonly #random
+  #isOver = false
+  /** Ends of what is broken now. */
+  readonly #heals = new Set<() => void>()
+  struck = 0
+
+  constructor(
+    readonly plan: RunPlan,
+    readonly cluster: SimCluster,
+    readonly situations: Situations,
+  ) {
+    this.#random = seededRandom(plan.seed * 4 + 3)
+  }
+
+  start(): void {
+    if (this.plan.faults.length > 0) this.#later()
+  }
+
+  /** Nothing breaks from here on; all that is broken heals now, in any order. */
+  end(): void {
+    this.#isOver = true
+    const heals = [...this.#heals]
+    this.#heals.clear()
+    for (let left = heals.length; left > 0; left--) heals.splice(this.#random.integer(left), 1)[0]!()
+    this.cluster.world.network.heal()
+    for (const { name, state } of this.cluster.processes.values()) if (state === 'down') this.cluster.start(name)
+  }
+
+  #later(): void {
+    const delayMs = (this.#random.integer(2000) / 1000) * this.plan.faultEveryMs
+    this.cluster.clock.setTimer(delayMs, () => {
+      if (this.#isOver) return
+      this.#strike(this.plan.faults[this.#random.integer(this.plan.faults.length)]!)
+      this.#later()
+    })
+  }
+
+  #strike(kind: FaultKind): void {
+    this.struck++
+    const strikes: Record<FaultKind, () => void> = {
+      'crash-sds': () => this.#crash('sds'),
+      'crash-sdc': () => this.#crash('sdc'),
+      'crash-mdm': () => this.#crash('mdm'),
+      'restart-sds': () => this.#restart('sds'),
+      'restart-sdc': () => this.#restart('sdc'),
+      'restart-mdm': () => this.#restart('mdm'),
+      'power-sds': () => this.#power(this.#pick('sds')),
+      'power-sdc': () => this.#power(this.#pick('sdc')),
+      'power-mdm': () => this.#power(this.#pick('mdm')),
+      'power-all': () => this.#powerAll(),
+      stall: () => this.#stall(),
+      cut: () => this.#cut(),
+      mute: () => this.#mute(),
+      drop: () => this.#drop(),
+      clog: () => this.#clog(),
+      'slow-link': () => this.#slowLink(),
+      'slow-disk': () => this.#slowDisk(),
+      'read-error': () => this.#readError(),
+    }
+    strikes[kind]()
+  }
+
+  #pick(role: SimProcess['role']): SimProcess {
+    const processes = this.cluster.ofRole(role)
+    return processes[this.#random.integer(processes.length)]!
+  }
+
+  #any(): SimProcess {
+    const processes = [...this.cluster.processes.values()]
+    return processes[this.#random.integer(processes.length)]!
+  }
+
+  /** Mostly short, now and then long. */
+  #awayMs(): number {
+    return this.#random.integer(10) === 0 ? this.#random.integer(20_000) : this.#random.integer(1_500)
+  }
+
+  /** Breaks something until `heal` is called, after `ms` or at the end. */
+  #forMs(ms: number, heal: () => void): void {
+    this.#heals.add(heal)
+    this.cluster.clock.setTimer(ms, () => {
+      if (this.#heals.delete(heal)) heal()
+    })
+  }
+
+  /** SIGKILL after one of the next events of the process: between any two steps that it takes. */
+  #crash(role: SimProcess['role']): void {
+    const process = this.#pick(role)
+    if (process.state === 'down') return
+    const { generation, ports } = process
+    const { clock } = ports!
+    let eventsLeft = 1 + this.#random.integer(60)
+    const awayMs = this.#awayMs()
+    clock.onEvent = () => {
+      if (--eventsLeft !== 0) return
+      clock.onEvent = null
+      this.cluster.clock.afterJobs(() => {
+        if (process.generation !== generation || process.state === 'down') return
+        this.#noteKill(process)
+        this.cluster.kill(process.name)
+        this.cluster.startIn(process.name, awayMs)
+      })
+    }
+  }
+
+  #noteKill(process: SimProcess): void {
+    if (process.role === 'mdm') this.situations.reached('MDM killed')
+    if (process.role === 'sds' && this.#underWay(process) > 0)
+      this.situations.reached('SDS killed with requests under way')
+  }
+
+  #underWay(process: SimProcess): number {
+    let total = 0
+    for (const { name, value } of process.daemon?.metrics() ?? [])
+      if (name === 'blockmesh_sds_device_requests') total += value
+    return total
+  }
+
+  #restart(role: SimProcess['role']): void {
+    const process = this.#pick(role)
+    const awayMs = this.#awayMs()
+    if (process.state === 'up' && role === 'sds') this.situations.reached('clean restart of an SDS')
+    this.cluster.stop(process.name, () => this.cluster.startIn(process.name, awayMs))
+  }
+
+  #power(process: SimProcess): void {
+    const { disks, metaStores } = this.cluster.world.portsOfHost(process.name)
+    for (const file of disks.files.values())
+      if (file.unsyncedNow > 0) this.situations.reached('power loss with unsynced data')
+    if (process.role === 'sds' && metaStores.unsyncedCount > 0)
+      this.situations.reached('power loss with an unsynced index')
+    this.cluster.powerLoss(process.name)
+    this.cluster.startIn(process.name, this.#awayMs())
+  }
+
+  /** The whole room goes dark. */
+  #powerAll(): void {
+    this.situations.reached('power loss of all SDSs')
+    for (const process of this.cluster.ofRole('sds')) this.#power(process)
+    if (this.#random.integer(2) === 0) this.#power(this.cluster.process('mdm-1'))
+  }
+
+  #stall(): void {
+    const { ports, state, name } = this.#any()
+    if (state === 'down' || ports === null) return
+    const ms = this.#random.integer(4) === 0 ? 1_000 + this.#random.integer(19_000) : this.#random.integer(2_000)
+    this.situations.reached('process stalled')
+    this.#say(`${name} stalls for ${ms} ms`)
+    ports.clock.stall(ms)
+  }
+
+  #pair(): [string, string] {
+    const a = this.#any().name
+    for (;;) {
+      const b = this.#any().name
+      if (b !== a) return [a, b]
+    }
+  }
+
+  #cut(): void {
+    const { network } = this.cluster.world
+    // One from one, or one from everybody.
+    const [a, b] = this.#pair()
+    const others = this.#random.integer(3) === 0 ? [...this.cluster.processes.keys()].filter(name => name !== a) : [b]
+    const ms = this.#awayMs()
+    this.#say(`${a} is cut from ${others.join(', ')} for ${ms} ms`)
+    for (const other of others) network.cut(a, other)
+    this.#forMs(ms, () => {
+      // Some connections outlive the cut, some do not.
+      for (const other of others) {
+        network.heal(a, other)
+        if (this.#random.integer(2) === 0) network.drop(a, other)
+      }
+    })
+  }
+
+  #mute(): void {
+    const [a, b] = this.#pair()
+    const { network } = this.cluster.world
+    const ms = this.#awayMs()
+    this.#say(`nothing goes from ${a} to ${b} for ${ms} ms`)
+    this.situations.reached('one-way partition')
+    network.mute(a, b)
+    this.#forMs(ms, () => {
+      network.heal(a, b)
+      if (this.#random.integer(2) === 0) network.drop(a, b)
+    })
+  }
+
+  #drop(): void {
+    const [a, b] = this.#pair()
+    const everything = this.#random.integer(4) === 0
+    this.#say(`connections of ${a} ${everything ? '' : `with ${b} `}break`)
+    this.cluster.world.network.drop(a, everything ? undefined : b)
+  }
+
+  /** Links clog one after the other, and are released in another order. */
+  #clog(): void {
+    const { network } = this.cluster.world
+    const pairs = Array.from({ length: 2 + this.#random.integer(4) }, () => this.#pair())
+    this.#say(`links clog: ${pairs.map(pair => pair.join('/')).join(' ')}`)
+    for (const [a, b] of pairs) {
+      network.cut(a, b)
+      this.#forMs(this.#random.integer(1_500), () => network.heal(a, b))
+    }
+  }
+
+  #slowLink(): void {
+    const [a, b] = this.#pair()
+    const { network } = this.cluster.world
+    const ms = 5 + this.#random.integer(200)
+    this.#say(`the link ${a}/${b} takes ${ms} ms`)
+    network.slow(a, b, ms)
+    this.#forMs(this.#random.integer(5_000), () => network.heal(a, b))
+  }
+
+  #slowDisk(): void {
+    const process = this.#pick('sds')
+    const { disks, metaStores } = this.cluster.world.portsOfHost(process.name)
+    const ms = 1 + this.#random.integer(50)
+    this.#say(`the disks of ${process.name} take ${ms} ms more`)
+    for (const path of disks.files.keys()) disks.slow(path, ms)
+    const { commitDelayMs, flushDelayMs } = metaStores
+    metaStores.commitDelayMs += this.#random.integer(ms)
+    metaStores.flushDelayMs += this.#random.integer(ms)
+    this.#forMs(this.#random.integer(5_000), () => {
+      for (const path of disks.files.keys()) disks.heal(path)
+      metaStores.commitDelayMs = commitDelayMs
+      metaStores.flushDelayMs = flushDelayMs
+    })
+  }
+
+  /** Some blocks of one device cannot be read; no other device fails meanwhile, so that their other copies can. */
+  #readError(): void {
+    if (this.#hasReadError) return
+    this.#hasReadError = true
+    const { disks } = this.cluster.world.portsOfHost(this.#pick('sds').name)
+    const path = `${deviceDirectory}/1`
+    const fromBytes = 2 ** 20 * (1 + this.#random.integer(8))
+    this.#say(`${path} cannot be read at ${fromBytes}`)
+    disks.fail(path, { operation: 'read', error: 'EIO', fromBytes, toBytes: fromBytes + 2 ** 16 })
+    this.#forMs(this.#random.integer(3_000), () => {
+      disks.heal(path)
+      this.#hasReadError = false
+    })
+  }
+  #hasReadError = false
+
+  #say(what: string): void {
+    this.cluster.transcript.say(`fault  ${what}`)
+  }
+}

@@ -1,0 +1,81 @@
+import { seededRandom } from '../support/index.js'
+
+/** What one run is made of, drawn from its seed: the cluster, the load, and which faults may strike. */
+export interface RunPlan {
+  seed: number
+  sdss: number
+  faultSets: number
+  devicesPerSds: number
+  sdcs: number
+  volumes: number
+  /** All SDCs write to every volume; else each volume has one SDC. */
+  isShared: boolean
+  sliceCount: number
+  /** Chunks that the load touches in each volume. */
+  hotChunks: number
+  /** Requests that each SDC has under way on each volume. */
+  depth: number
+  thinkMs: number
+  /** How long faults may strike, and how often they do. */
+  faultMs: number
+  faultEveryMs: number
+  faults: FaultKind[]
+  /** Held back for rebuilds; a high one leaves clients few chunks, so that they meet a full pool. */
+  sparePercent: number
+  /** The kernel sends again what its SDC did not answer; a socket client gives up. */
+  resends: boolean
+  clockRates: boolean
+}
+
+/** Everything that may go wrong. Each run switches a subset on. */
+export const faultKinds = [
+  'crash-sds',
+  'crash-sdc',
+  'crash-mdm',
+  'restart-sds',
+  'restart-sdc',
+  'restart-mdm',
+  'power-sds',
+  'power-sdc',
+  'power-mdm',
+  'power-all',
+  'stall',
+  'cut',
+  'mute',
+  'drop',
+  'clog',
+  'slow-link',
+  'slow-disk',
+  'read-error',
+] as const
+export type FaultKind = (typeof faultKinds)[number]
+
+/** Without the ones that a phase of the work cannot survive yet. */
+export const survivable: readonly FaultKind[] = faultKinds
+
+export function planOf(seed: number, allowed: readonly FaultKind[] = survivable): RunPlan {
+  const random = seededRandom(seed * 2 + 1)
+  const pick = <T>(...choices: T[]): T => choices[random.integer(choices.length)]!
+  const sdss = pick(3, 3, 3, 4, 5)
+  const sdcs = pick(1, 1, 2)
+  const density = pick(2, 3, 4)
+  return {
+    seed,
+    sdss,
+    faultSets: pick(3, sdss),
+    devicesPerSds: pick(1, 1, 2),
+    sdcs,
+    volumes: pick(1, 1, 2),
+    isShared: sdcs > 1 && random.integer(2) === 0,
+    sliceCount: pick(4, 8, 16),
+    hotChunks: pick(3, 6, 10, 24),
+    depth: pick(1, 2, 4, 8),
+    thinkMs: pick(2, 10, 40),
+    faultMs: pick(2_000, 5_000, 12_000),
+    faultEveryMs: pick(200, 500, 1_500),
+    faults: allowed.filter(() => random.integer(density) === 0),
+    sparePercent: pick(34, 34, 34, 98),
+    resends: random.integer(2) === 0,
+    clockRates: random.integer(3) === 0,
+  }
+}

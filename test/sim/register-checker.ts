@@ -1,0 +1,248 @@
+/**
+ * What a volume promises, sector by sector: each is a linearizable register over stamped writes. The checker keeps, for
+ * each sector, every value that it may hold now. It errs on the side of too many: whatever it finds is a violation.
+ *
+ * Moments are ticks: each start and end of a request is later than all before.
+ */
+export const sectorBytes = 512
+
+export type RequestKind = 'read' | 'write' | 'trim' | 'zero' | 'flush'
+
+export interface CheckedRequest {
+  /** Also the stamp of what it writes; 0 stamps nothing: zeroes. */
+  readonly id: number
+  readonly kind: RequestKind
+  readonly sdc: string
+  /** The SDC's process to which it was given last. */
+  process: number
+  readonly firstSector: number
+  readonly sectorCount: number
+  readonly isFua: boolean
+  begunAt: number
+  /** Its process is gone and nobody will send it again. It may still take effect, until a newer process is served. */
+  isOrphan: boolean
+}
+
+/** One value that a sector has had, or may get. */
+interface Candidate {
+  value: number
+  /** Requests that may write it at any moment. */
+  open: number
+  /** After this moment it was not written any more, while nothing is open. */
+  lastAt: number
+  /** Not the sector's value any more since then: something newer was seen. */
+  goneAt: number
+  /** An answered write has replaced it at this moment: a flush that began later makes that durable. */
+  buriedAt: number
+}
+
+interface Sector {
+  candidates: Candidate[]
+  /** Open orphans. */
+  orphans: CheckedRequest[]
+  /** Unflushed writes were given up then. */
+  lossAt: number
+}
+
+const never = Number.POSITIVE_INFINITY
+
+export class Violation extends Error {
+  override readonly name = 'Violation'
+}
+
+export class RegisterChecker {
+  readonly #sectors = new Map<number, Sector>()
+  #tick = 1
+  /** Everything answered before this moment is durable. */
+  #flushedAt = 0
+  /** Open reads, the oldest first. */
+  readonly #reads = new Set<CheckedRequest>()
+
+  constructor(readonly name: string) {}
+
+  /** The present moment, later than all before. */
+  tick(): number {
+    return ++this.#tick
+  }
+
+  get sectors(): Iterable<number> {
+    return this.#sectors.keys()
+  }
+
+  begin(request: CheckedRequest): void {
+    request.begunAt = this.tick()
+    if (request.kind === 'read') this.#reads.add(request)
+    if (request.kind === 'read' || request.kind === 'flush') return
+    const value = valueOf(request)
+    for (let i = 0; i < request.sectorCount; i++) {
+      const candidate = candidateOf(this.#sector(request.firstSector + i), value)
+      candidate.open++
+      candidate.goneAt = never
+      candidate.buriedAt = never
+    }
+  }
+
+  /** Answered well. */
+  wrote(request: CheckedRequest): void {
+    const now = this.tick()
+    const value = valueOf(request)
+    for (let i = 0; i < request.sectorCount; i++) {
+      const sector = this.#sector(request.firstSector + i)
+      this.#settleOrphans(sector, request, null)
+      const own = this.#close(sector, value, now)
+      if (request.begunAt <= sector.lossAt) continue
+      for (const candidate of sector.candidates) {
+        if (candidate === own || candidate.open > 0 || candidate.lastAt >= request.begunAt) continue
+        if (candidate.goneAt === never) candidate.goneAt = now
+        if (request.isFua) candidate.buriedAt = -1
+        else if (candidate.buriedAt === never) candidate.buriedAt = now
+      }
+      this.#forget(sector)
+    }
+  }
+
+  /** Answered with an error, or in part: it has taken effect, or has not, and will not any more. */
+  failed(request: CheckedRequest): void {
+    const now = this.tick()
+    this.#reads.delete(request)
+    if (request.kind === 'read' || request.kind === 'flush') return
+    for (let i = 0; i < request.sectorCount; i++)
+      this.#close(this.#sector(request.firstSector + i), valueOf(request), now)
+  }
+
+  /** Its SDC was killed and nobody sends it again. */
+  abandoned(request: CheckedRequest): void {
+    request.isOrphan = true
+    this.#reads.delete(request)
+    if (request.kind === 'read' || request.kind === 'flush') return
+    for (let i = 0; i < request.sectorCount; i++) this.#sector(request.firstSector + i).orphans.push(request)
+  }
+
+  /** Throws a Violation if the bytes are not what the sectors may have held during the request. */
+  read(request: CheckedRequest, bytes: Buffer): void {
+    const now = this.tick()
+    this.#reads.delete(request)
+    for (let i = 0; i < request.sectorCount; i++) {
+      const number = request.firstSector + i
+      const sector = this.#sector(number)
+      const value = stampAt(bytes, i * sectorBytes, number)
+      const seen = sector.candidates.find(candidate => candidate.value === value)
+      if (seen === undefined || seen.goneAt <= request.begunAt)
+        throw new Violation(`${this.name} sector ${number}: read ${request.id} returned ${say(value)}; ${tell(sector)}`)
+      this.#settleOrphans(sector, request, value)
+      if (request.begunAt <= sector.lossAt) continue
+      for (const candidate of sector.candidates)
+        if (candidate !== seen && candidate.open === 0 && candidate.lastAt < request.begunAt)
+          candidate.goneAt = Math.min(candidate.goneAt, now)
+    }
+  }
+
+  /** A FLUSH that began at `begunAt` was answered well. */
+  flushed(request: CheckedRequest): void {
+    this.tick()
+    this.#flushedAt = Math.max(this.#flushedAt, request.begunAt)
+  }
+
+  /** The slice went on from a copy that may have lost unsynced writes: what was not flushed may come back as it was. */
+  lost(holds: (sector: number) => boolean): void {
+    const now = this.tick()
+    for (const [number, sector] of this.#sectors) {
+      if (!holds(number)) continue
+      sector.lossAt = now
+      for (const candidate of sector.candidates)
+        if (candidate.buriedAt >= this.#flushedAt) {
+          candidate.goneAt = never
+          candidate.buriedAt = never
+        }
+    }
+  }
+
+  #sector(number: number): Sector {
+    let sector = this.#sectors.get(number)
+    if (sector === undefined) {
+      const zero: Candidate = { value: 0, open: 0, lastAt: 0, goneAt: never, buriedAt: never }
+      sector = { candidates: [zero], orphans: [], lossAt: 0 }
+      this.#sectors.set(number, sector)
+    }
+    return sector
+  }
+
+  #close(sector: Sector, value: number, lastAt: number): Candidate {
+    const candidate = candidateOf(sector, value)
+    candidate.open--
+    candidate.lastAt = Math.max(candidate.lastAt, lastAt)
+    return candidate
+  }
+
+  /**
+   * A newer process of the orphans' SDC was served at this sector, so the older one's session was over: what it had not
+   * begun is never applied, what it had begun was finished before.
+   */
+  #settleOrphans(sector: Sector, request: CheckedRequest, seen: number | null): void {
+    if (sector.orphans.length === 0) return
+    sector.orphans = sector.orphans.filter(orphan => {
+      if (orphan.sdc !== request.sdc || orphan.process >= request.process) return true
+      const value = valueOf(orphan)
+      this.#close(sector, value, request.begunAt - (value === seen ? 0 : 0.5))
+      return false
+    })
+  }
+
+  /** What can neither be read nor come back. */
+  #forget(sector: Sector): void {
+    if (sector.candidates.length < 8) return
+    let oldestRead = this.#tick
+    for (const read of this.#reads) {
+      oldestRead = read.begunAt
+      break
+    }
+    sector.candidates = sector.candidates.filter(
+      ({ open, goneAt, buriedAt }) => open > 0 || goneAt >= oldestRead || buriedAt >= this.#flushedAt,
+    )
+  }
+}
+
+const valueOf = (request: CheckedRequest): number => (request.kind === 'write' ? request.id : 0)
+
+function candidateOf(sector: Sector, value: number): Candidate {
+  for (const candidate of sector.candidates) if (candidate.value === value) return candidate
+  const candidate: Candidate = { value, open: 0, lastAt: 0, goneAt: never, buriedAt: never }
+  sector.candidates.push(candidate)
+  return candidate
+}
+
+/** Fills sectors with the stamp of request `id`: (id, sector number), over and over. */
+export function stampSectors(target: Buffer, id: number, firstSector: number): void {
+  const stamp = Buffer.alloc(8)
+  stamp.writeUInt32BE(id)
+  for (let at = 0; at < target.length; at += sectorBytes) {
+    stamp.writeUInt32BE(firstSector + at / sectorBytes, 4)
+    target.fill(stamp, at, at + sectorBytes)
+  }
+}
+
+const zeroes = Buffer.alloc(sectorBytes)
+/** Values that no request writes. */
+const torn = -1
+const misplaced = -2
+
+function stampAt(bytes: Buffer, at: number, sector: number): number {
+  const id = bytes.readUInt32BE(at)
+  if (id === 0) return bytes.compare(zeroes, 0, sectorBytes, at, at + sectorBytes) === 0 ? 0 : torn
+  if (bytes.readUInt32BE(at + 4) !== sector) return misplaced
+  const end = at + sectorBytes
+  return bytes.compare(bytes, at, end - 8, at + 8, end) === 0 ? id : torn
+}
+
+function say(value: number): string {
+  if (value === torn) return 'a torn sector'
+  return value === misplaced ? "another sector's bytes" : value === 0 ? 'zeroes' : `write ${value}`
+}
+
+function tell({ candidates, lossAt }: Sector): string {
+  const list = candidates.map(({ value, open, lastAt, goneAt, buriedAt }) => {
+    const until = goneAt === never ? '' : ` gone ${goneAt}`
+    return `${say(value)} [last ${open > 0 ? 'open' : lastAt}${until}${buriedAt === never ? '' : ` buried ${buriedAt}`}]`
+  })
+  return `it may hold ${list.join(', ')}${lossAt > 0 ? `, loss ${lossAt}` : ''}`
+}

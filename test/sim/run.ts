@@ -1,0 +1,226 @@
+import type { ClusterMap } from '../../src/model/index.js'
+import { checkDevices, RecordWatch } from './checks.js'
+import { mappingsOf, SimCluster, type SimProcess } from './cluster.js'
+import { Faults } from './faults.js'
+import type { RunPlan } from './plan.js'
+import { RegisterChecker, Violation } from './register-checker.js'
+import { Situations } from './situations.js'
+import { Workload } from './workload.js'
+
+/** What became of one run. */
+export interface RunResult {
+  seed: number
+  /** null: everything was as promised. */
+  failure: Error | null
+  /** Of everything that happened: the same for every replay. */
+  hash: string
+  situations: Situations
+  acknowledged: number
+  checked: number
+  struck: number
+  virtualMs: number
+  lines: string[]
+}
+
+/** Within this much virtual time after the last fault everything is whole again. */
+const healMsMax = 90_000
+const quietMs = 2_500
+
+/** A cluster under load while things go wrong, then while everything heals; the checkers look on. */
+export class Run {
+  readonly situations = new Situations()
+  readonly cluster: SimCluster
+  readonly faults: Faults
+  readonly #workloads: Workload[] = []
+  readonly #checkers = new Map<string, RegisterChecker>()
+  readonly #watch = new RecordWatch()
+  #failure: Error | null = null
+  #hasMap = false
+  #nextId = 1
+  acknowledged = 0
+  checked = 0
+
+  constructor(
+    readonly plan: RunPlan,
+    { verbose = false } = {},
+  ) {
+    this.cluster = new SimCluster(plan, this.situations, {
+      onUp: process => this.#onUp(process),
+      onDown: process => this.#onDown(process),
+      onMap: map => this.#onMap(map),
+      onLog: (process, event, fields) => this.#onLog(process, event, fields),
+      onBroken: error => this.fail(error),
+    })
+    this.cluster.transcript.isVerbose = verbose
+    this.faults = new Faults(plan, this.cluster, this.situations)
+  }
+
+  fail(error: Error): void {
+    if (this.#failure !== null) return
+    this.#failure = error
+    this.cluster.transcript.say(`FAILED ${error.message}`)
+  }
+
+  async play(): Promise<RunResult> {
+    const { transcript } = this.cluster
+    transcript.say(`plan   ${JSON.stringify(this.plan)}`)
+    const strays = (error: unknown) => this.fail(error as Error)
+    process.on('uncaughtException', strays)
+    process.on('unhandledRejection', strays)
+    try {
+      await this.#play()
+    } catch (error) {
+      this.fail(error as Error)
+    } finally {
+      process.off('uncaughtException', strays)
+      process.off('unhandledRejection', strays)
+    }
+    return {
+      seed: this.plan.seed,
+      failure: this.#failure,
+      hash: transcript.hash,
+      situations: this.situations,
+      acknowledged: this.acknowledged,
+      checked: this.checked,
+      struck: this.faults.struck,
+      virtualMs: this.cluster.clock.nowMs(),
+      lines: transcript.lines,
+    }
+  }
+
+  async #play(): Promise<void> {
+    const { cluster, plan } = this
+    await cluster.provision()
+    cluster.transcript.say('load   begins')
+    this.#makeWorkloads()
+    for (const workload of this.#workloads) workload.start()
+    this.faults.start()
+    await this.#until(plan.faultMs, () => false)
+    cluster.transcript.say('faults end')
+    this.faults.end()
+    await this.#until(500 + plan.thinkMs * 20, () => false)
+    for (const workload of this.#workloads) workload.end()
+    await this.#mustBecome(() => this.#workloads.every(({ openNow }) => openNow === 0), 'every request is answered')
+    await this.#mustBecome(() => this.isHealthy, 'every slice has two copies in sync')
+    if (this.#failure !== null) return
+    for (const workload of this.#workloads) workload.readAll()
+    await this.#mustBecome(() => this.#workloads.every(({ openNow }) => openNow === 0), 'everything is read once more')
+    // What is left to be erased, reported and written behind.
+    await this.#until(quietMs, () => false)
+    if (this.#failure === null) checkDevices(cluster)
+    this.#noteMetrics()
+  }
+
+  /** Lets time pass, until something fails. */
+  async #until(withinMs: number, predicate: () => boolean): Promise<boolean> {
+    const { clock } = this.cluster
+    const endMs = clock.nowMs() + withinMs
+    let isOver = false
+    clock.setTimer(withinMs, () => {
+      isOver = true
+    })
+    await clock.runUntil(() => isOver || this.#failure !== null || predicate(), { withinMs: withinMs + 1 })
+    return clock.nowMs() < endMs
+  }
+
+  async #mustBecome(predicate: () => boolean, what: string): Promise<void> {
+    if (this.#failure !== null) return
+    if (!(await this.#until(healMsMax, predicate)) && this.#failure === null)
+      this.fail(new Violation(`not within ${healMsMax} ms after the last fault: ${what}; ${this.#state()}`))
+  }
+
+  get isHealthy(): boolean {
+    const { map } = this.cluster
+    if (map === null) return false
+    for (const records of map.slices.values())
+      for (const { secondary, joining } of records) if (secondary === null || joining !== null) return false
+    for (const device of map.tables.devices.values()) if (device.waiting) return false
+    return [...this.cluster.processes.values()].every(({ state }) => state === 'up')
+  }
+
+  #state(): string {
+    const open = this.#workloads.map(workload => `${workload.sdc}/${workload.volume}: ${workload.openList()}`)
+    const states = [...this.cluster.processes.values()].map(({ name, state }) => `${name} ${state}`)
+    const records = [...(this.cluster.map?.slices.values() ?? [])].flat()
+    const broken = records.filter(({ secondary, joining }) => secondary === null || joining !== null)
+    const devices = [...(this.cluster.map?.tables.devices.values() ?? [])].filter(({ waiting }) => waiting)
+    return JSON.stringify({ open, states, broken, devices })
+  }
+
+  #makeWorkloads(): void {
+    const run = this
+    const context = {
+      plan: this.plan,
+      cluster: this.cluster,
+      situations: this.situations,
+      fail: (error: Error) => this.fail(error),
+      nextId: () => this.#nextId++,
+      get acknowledged() {
+        return run.acknowledged
+      },
+      set acknowledged(count: number) {
+        run.acknowledged = count
+      },
+      get checked() {
+        return run.checked
+      },
+      set checked(count: number) {
+        run.checked = count
+      },
+    }
+    for (const { volume, sdc } of mappingsOf(this.plan)) {
+      let checker = this.#checkers.get(volume)
+      if (checker === undefined) {
+        checker = new RegisterChecker(volume)
+        this.#checkers.set(volume, checker)
+      }
+      this.#workloads.push(new Workload(context, sdc, volume, checker))
+    }
+  }
+
+  // ---- looking on
+
+  #onUp(process: SimProcess): void {
+    for (const workload of this.#workloads) workload.onUp(process)
+  }
+
+  #onDown(process: SimProcess): void {
+    for (const workload of this.#workloads) workload.onDown(process)
+  }
+
+  #onMap(map: ClusterMap): void {
+    try {
+      const lost = this.#watch.step(map)
+      for (const slice of lost) this.#lost(slice)
+    } catch (error) {
+      this.fail(error as Error)
+    }
+    this.#hasMap = true
+  }
+
+  #lost(slice: number): void {
+    this.situations.reached('unsynced writes given up')
+    this.cluster.transcript.say(`slice  ${slice} goes on without unsynced writes`)
+    for (const workload of this.#workloads) {
+      workload.lost(slice)
+      const checker = this.#checkers.get(workload.volume)!
+      checker.lost(sector => workload.sliceOf(Math.floor(sector / 2048)) === slice)
+    }
+  }
+
+  #onLog(process: SimProcess, event: string, fields: Record<string, unknown>): void {
+    const { situations } = this
+    if (event === 'mdm.applied' && this.cluster.map !== null) this.#onMap(this.cluster.map)
+    else if (event === 'slices.joined' && (fields.joined as number) > 0) situations.reached('copy joined')
+    else if (event === 'sds.resync-restart') situations.reached('filling interrupted')
+    else if (event === 'slices.waiting') situations.reached('slices waited for the other copy')
+    void process
+  }
+
+  #noteMetrics(): void {
+    this.situations.reached('acknowledged writes', this.acknowledged)
+    this.situations.reached('reads checked', this.checked)
+  }
+}
+
+export const isViolation = (error: Error): boolean => error instanceof Violation
