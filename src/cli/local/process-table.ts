@@ -74,6 +74,9 @@ export async function waitUntilDown(identity: ProcessIdentity | null, withinMs: 
 
 const program = fileURLToPath(new URL('../blockmesh.js', import.meta.url))
 
+/** lmdb holds two threads of Node's pool for each index that syncs; the pool's size can only be set from outside. */
+const threadPoolSize = '32'
+
 /** Starts a daemon in a session of its own, with its log file, so that it outlives this program and its terminal. */
 export function startProcess(dir: string, name: string, role: Role): ProcessIdentity {
   const log = openSync(logPath(dir, name), 'a', 0o644)
@@ -83,7 +86,7 @@ export function startProcess(dir: string, name: string, role: Role): ProcessIden
       cwd: processDir(dir, name),
       detached: true,
       stdio: ['ignore', log, log],
-      env,
+      env: { UV_THREADPOOL_SIZE: threadPoolSize, ...env },
     })
     child.on('error', () => {})
     child.unref()
