@@ -4,7 +4,6 @@ import { chunkBytes } from '../../base/units.js'
 import {
   bootLost,
   type ChunkKind,
-  chunkIndexKey,
   epochKey,
   type IdleMark,
   IdleMarks,
