@@ -1,0 +1,227 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { parse, stringify } from 'yaml'
+import { GiB } from '../../src/base/units.js'
+import { writeClusterFile } from '../../src/cli/local/cluster-file.js'
+import { findFreePorts } from '../../src/cli/local/free-ports.js'
+import { problemsOf } from '../../src/cli/local/health.js'
+import type { Topology, VolumeWish } from '../../src/cli/local/options.js'
+import { configTextOf, planCluster, portCountOf } from '../../src/cli/local/plan.js'
+import { parseStat, runStateOf, tailOfLog, thisBootId } from '../../src/cli/local/process-table.js'
+import { askReport, runStatesOf } from '../../src/cli/local/processes.js'
+import { poolName, provision } from '../../src/cli/local/provision.js'
+import {
+  configPath,
+  type LocalProcess,
+  type LocalState,
+  logPath,
+  mdmAddresses,
+  processDir,
+  processOf,
+  writeState,
+} from '../../src/cli/local/state.js'
+import { withMdm } from '../../src/cli/mdm-session.js'
+import { labelBytes } from '../../src/core/store/index.js'
+import type { MdmClient } from '../../src/mdm-client/client.js'
+import type { Network } from './network.js'
+
+const program = fileURLToPath(new URL('../../src/cli/blockmesh.js', import.meta.url))
+
+const topology: Topology = {
+  mdms: 1,
+  sdss: 4,
+  faultSets: 4,
+  devicesPerSds: 2,
+  deviceBytes: 16 * GiB,
+  sdcs: 1,
+  zeroPadding: true,
+  ioMode: 'direct',
+}
+export const sdcName = 'sdc-1'
+export const mdmName = 'mdm-1'
+export const sdsNames = Array.from({ length: topology.sdss }, (_, index) => `sds-${index + 1}`)
+const startWaitMs = 60_000
+const stopWaitMs = 40_000
+
+/** A cluster as `blockmesh local` makes it, each process started, watched and ended by this program itself. */
+export class SoakCluster {
+  readonly #children = new Map<string, ChildProcess>()
+  /** Processes that are being ended on purpose. */
+  readonly #ending = new Set<string>()
+  /** How often the SDC was started. */
+  sdcGeneration = 0
+  /** Called when a process ends that nobody has ended. */
+  onDied: (sentence: string) => void = () => {}
+
+  private constructor(
+    readonly dir: string,
+    readonly state: LocalState,
+    readonly network: Network | null,
+  ) {}
+
+  /** Makes and starts a cluster with volumes, and waits until it is healthy. `network` null: all on loopback. */
+  static async start(
+    dir: string,
+    network: Network | null,
+    volumes: readonly VolumeWish[],
+    progress: (sentence: string) => void,
+  ): Promise<SoakCluster> {
+    const state = planCluster(dir, topology, await findFreePorts(portCountOf(topology)))
+    const cluster = new SoakCluster(dir, state, network)
+    for (const process of state.processes) cluster.#configure(process)
+    writeState(dir, state)
+    try {
+      for (const { name } of state.processes) cluster.startProcess(name)
+      const endMs = performance.now() + startWaitMs
+      const checkAlive = () => {
+        if (performance.now() > endMs) throw new Error(`the cluster did not start within ${startWaitMs / 1000} s`)
+      }
+      await cluster.withMdm(mdm => provision({ dir, state, mdm, volumes, progress, checkAlive }), startWaitMs)
+      await cluster.untilHealthy(startWaitMs)
+      const report = await askReport(state)
+      state.systemId = report!.system.id
+      state.provisioned = true
+      writeState(dir, state)
+      writeClusterFile(dir, state, report)
+      return cluster
+    } catch (error) {
+      await cluster.close()
+      throw error
+    }
+  }
+
+  get nbdSocket(): string {
+    return this.#process(sdcName).nbdSocket!
+  }
+  get names(): string[] {
+    return this.state.processes.map(({ name }) => name)
+  }
+  /** Connections to the SDC may end and fail now. */
+  get sdcIsEnding(): boolean {
+    return this.#ending.has(sdcName)
+  }
+
+  /** One more device, as a file in `dir`. */
+  async addDevice(sds: string, dir: string): Promise<void> {
+    const path = join(dir, 'device')
+    const sizeBytes = 2 * GiB + labelBytes
+    await this.withMdm(mdm => mdm.request('addDevice', { sds, pool: poolName, path, name: `${sds}-small`, sizeBytes }))
+  }
+
+  withMdm<T>(work: (mdm: MdmClient) => Promise<T>, connectTimeoutMs = 10_000): Promise<T> {
+    return withMdm({ addresses: mdmAddresses(this.state), systemId: this.state.systemId, connectTimeoutMs }, work)
+  }
+
+  startProcess(name: string): void {
+    const process = this.#process(name)
+    const log = openSync(logPath(this.dir, name), 'a', 0o644)
+    const prefix = this.network?.prefixFor(name) ?? []
+    const command = [
+      ...prefix,
+      globalThis.process.execPath,
+      program,
+      process.role,
+      '--config',
+      configPath(this.dir, name),
+    ]
+    const child = spawn(command[0]!, command.slice(1), {
+      cwd: processDir(this.dir, name),
+      // Ctrl-C is for this program, which then ends them.
+      detached: true,
+      stdio: ['ignore', log, log],
+    })
+    closeSync(log)
+    const { startTicks } = parseStat(readFileSync(`/proc/${child.pid}/stat`, 'utf8'))
+    process.identity = { pid: child.pid!, startTicks, bootId: thisBootId() }
+    this.#children.set(name, child)
+    this.#ending.delete(name)
+    child.on('exit', (code, signal) => {
+      if (this.#children.get(name) !== child || this.#ending.has(name)) return
+      const tail = tailOfLog(this.dir, name, 8).join('\n    ')
+      this.onDied(`${name} ended by itself (${signal ?? `exit code ${code}`}); its log ends with\n    ${tail}`)
+    })
+    if (name === sdcName) this.sdcGeneration++
+    writeState(this.dir, this.state)
+  }
+
+  /** Ends a process and waits until it is gone. A clean stop that takes too long is a failure. */
+  async endProcess(name: string, signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
+    const child = this.#children.get(name)
+    if (!child || child.exitCode !== null || child.signalCode !== null) return
+    this.#ending.add(name)
+    const gone = new Promise<void>(resolve => child.once('close', () => resolve()))
+    child.kill(signal)
+    if (signal === 'SIGTERM') child.kill('SIGCONT')
+    const isGone = await Promise.race([gone.then(() => true), sleep(stopWaitMs, false, { ref: false })])
+    if (!isGone) throw new Error(`${name} did not end within ${stopWaitMs / 1000} s of ${signal}`)
+    // Threads in a system call may hold locks a moment longer.
+    while (runStateOf(this.#process(name).identity) !== 'down') await sleep(10)
+  }
+
+  pidOf(name: string): number {
+    return this.#children.get(name)!.pid!
+  }
+  signal(name: string, signal: 'SIGSTOP' | 'SIGCONT'): void {
+    this.#children.get(name)!.kill(signal)
+  }
+
+  /** What is wrong now, for people; empty: the cluster is healthy. */
+  async problems(): Promise<string[]> {
+    return problemsOf(this.state, await askReport(this.state), runStatesOf(this.state))
+  }
+
+  /** Throws with what is wrong if the cluster is not healthy in time. Returns how long it took. */
+  async untilHealthy(withinMs: number): Promise<number> {
+    const beganMs = performance.now()
+    for (;;) {
+      let problems: string[]
+      try {
+        problems = await this.problems()
+      } catch (error) {
+        problems = [(error as Error).message]
+      }
+      const tookMs = performance.now() - beganMs
+      if (problems.length === 0) return tookMs
+      if (tookMs > withinMs)
+        throw new Error(`not healthy within ${withinMs / 1000} s: ${problems.slice(0, 5).join('; ')}`)
+      await sleep(250)
+    }
+  }
+
+  /** Ends everything, by force if need be. Returns what did not stop cleanly. */
+  async close(): Promise<string[]> {
+    const failures: string[] = []
+    for (const role of ['sdc', 'sds', 'mdm'])
+      await Promise.all(
+        this.state.processes
+          .filter(process => process.role === role)
+          .map(async ({ name }) => {
+            try {
+              await this.endProcess(name, 'SIGTERM')
+            } catch (error) {
+              failures.push((error as Error).message)
+              await this.endProcess(name, 'SIGKILL').catch(() => {})
+            }
+          }),
+      )
+    return failures
+  }
+
+  #process(name: string): LocalProcess {
+    return processOf(this.state, name)
+  }
+
+  #configure(process: LocalProcess): void {
+    const { name, address, metrics } = process
+    if (this.network)
+      for (const endpoint of [address, metrics]) if (endpoint) endpoint.host = this.network.addressOf(name)
+    mkdirSync(join(processDir(this.dir, name), 'state'), { recursive: true })
+    // Volumes are used through the socket; a kernel that has nbd keeps its devices for others.
+    const config = parse(configTextOf(this.dir, this.state, process)) as Record<string, unknown>
+    if (process.role === 'sdc') config.kernel = 'off'
+    writeFileSync(configPath(this.dir, name), stringify(config))
+  }
+}
