@@ -46,12 +46,15 @@ export function settle(facts: ReturnFacts): Settlement {
       const floor = facts.epochHigh.get(poolId) ?? 0
       const outcome = settleSlice(record, id => standing(facts, returned, waiting, id, record.slice), floor)
       if (outcome.kind === 'change') changes.push({ replaces: record.epoch, record: outcome.record })
-      if (outcome.kind === 'wait')
-        for (const id of outcome.unclean) {
-          const slices = waits.get(id)
-          if (slices) slices.push(record.slice)
-          else waits.set(id, [record.slice])
-        }
+      if (outcome.kind === 'change') continue
+      // A role that is void stays so while its copy is away: nothing has decided about it.
+      const undecided = new Set(outcome.kind === 'wait' ? outcome.unclean : [])
+      for (const id of copies) if (waiting.get(id)?.has(record.slice)) undecided.add(id)
+      for (const id of undecided) {
+        const slices = waits.get(id)
+        if (slices) slices.push(record.slice)
+        else waits.set(id, [record.slice])
+      }
     }
     if (changes.length > 0) settlement.slices.push({ poolId, changes })
   }
