@@ -36,6 +36,8 @@ class Client implements MdmClient {
   #retryTimer: Timer | null = null
   /** Attempts since the last connection that worked. */
   #failures = 0
+  /** What we knew when we asked: since then others may have handed over newer changes than the answer knows of. */
+  #versionAtHello = 0
   #lastReason = 'not tried yet'
   /** What ended the client for good, if anything did. */
   #refusal: StorageError | null = null
@@ -114,6 +116,7 @@ class Client implements MdmClient {
     })
     this.#connection = connection
     const { role, name } = this.options
+    this.#versionAtHello = this.map.version
     const params = { version: controlVersion, role, systemId: this.#systemId, name }
     const hello = this.#requests.add('hello', params, helloTimeoutMs, this.#sendOn(connection))
     hello
@@ -142,11 +145,11 @@ class Client implements MdmClient {
     if (this.#systemId !== null && answer.systemId !== this.#systemId)
       throw new StorageError('WRONG_SYSTEM', { mdmHas: answer.systemId, want: this.#systemId })
     // Committed entries are never lost: an MDM that knows less than its daemons was restored from somewhere else.
-    if (answer.mapVersion < this.map.version)
+    if (answer.mapVersion < this.#versionAtHello)
       throw new StorageError('WRONG_SYSTEM', {
         detail: 'the MDM knows an older configuration than this process',
         mdmHas: answer.mapVersion,
-        have: this.map.version,
+        have: this.#versionAtHello,
         remedy: 'check that the MDM runs on its own, current directory',
       })
   }
