@@ -167,7 +167,13 @@ class RunningSdc implements SdcDaemon, DataPathHost {
   // ---- following the map
 
   #onMap(): void {
-    if (this.#stopping !== null || this.#endedBy !== null) return
+    if (this.#endedBy !== null) return
+    if (this.#stopping !== null) {
+      // No new exports; but what is still under way has to find its primary.
+      this.#path.onMapChange()
+      for (const volume of this.exports.volumes) volume.onMapChange()
+      return
+    }
     const me = this.#registered && this.map.tables.sdcs.get(this.#registered.sdcId)
     if (me && me.incarnation > this.#registered!.incarnation) this.#superseded()
     else if (this.#serving) this.#follow()
