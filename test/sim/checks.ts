@@ -12,17 +12,18 @@ export class RecordWatch {
   #before = new Map<string, SliceRecord>()
 
   /** Checks what is true of every step from one configuration to the next; returns slices that gave up unsynced writes. */
-  step(map: ClusterMap): number[] {
+  step(map: ClusterMap, onChange: (before: SliceRecord, after: SliceRecord) => void): number[] {
     const lost: number[] = []
     for (const [poolId, records] of map.slices)
       for (const record of records) {
         const key = `${poolId}/${record.slice}`
         const before = this.#before.get(key)
         this.#before.set(key, record)
-        if (before === record) continue
+        if (before !== undefined && text(before) === text(record)) continue
         checkPlaces(map, record)
         // While a pool has no volume its table is planned anew.
         if (before === undefined || map.tables.volumes.size === 0) continue
+        onChange(before, record)
         checkStep(before, record)
         if (record.lossEpoch > before.lossEpoch) lost.push(record.slice)
       }
@@ -41,7 +42,6 @@ function checkPlaces(map: ClusterMap, record: SliceRecord): void {
 }
 
 function checkStep(before: SliceRecord, after: SliceRecord): void {
-  if (text(before) === text(after)) return
   const complain = (what: string) => {
     throw new Violation(`${what}: ${text(before)} became ${text(after)}`)
   }
@@ -52,6 +52,10 @@ function checkStep(before: SliceRecord, after: SliceRecord): void {
   if (after.secondary !== null && !inSync.includes(after.secondary) && after.secondary !== before.joining)
     complain('a copy is in sync that was not filled')
 }
+
+/** Whether the MDM has heard of every device since it started. */
+export const isCounted = (cluster: SimCluster): boolean =>
+  [...cluster.map!.tables.devices.keys()].every(id => cluster.slotsUsed(id) !== undefined)
 
 /** Every device's index and bytes against the map, once nothing is under way. */
 export function checkDevices(cluster: SimCluster): void {

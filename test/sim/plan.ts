@@ -16,6 +16,8 @@ export interface RunPlan {
   /** Requests that each SDC has under way on each volume. */
   depth: number
   thinkMs: number
+  /** Requests of all clients together; after them only faults go on. */
+  requestsMax: number
   /** How long faults may strike, and how often they do. */
   faultMs: number
   faultEveryMs: number
@@ -50,8 +52,11 @@ export const faultKinds = [
 ] as const
 export type FaultKind = (typeof faultKinds)[number]
 
-/** Without the ones that a phase of the work cannot survive yet. */
-export const survivable: readonly FaultKind[] = faultKinds
+/**
+ * What the daemons can survive now. A block that cannot be read makes a write to a part of it fail, and with it the
+ * device; slices of failed devices are not handed over yet.
+ */
+export const survivable: readonly FaultKind[] = faultKinds.filter(kind => kind !== 'read-error')
 
 export function planOf(seed: number, allowed: readonly FaultKind[] = survivable): RunPlan {
   const random = seededRandom(seed * 2 + 1)
@@ -70,7 +75,8 @@ export function planOf(seed: number, allowed: readonly FaultKind[] = survivable)
     sliceCount: pick(4, 8, 16),
     hotChunks: pick(3, 6, 10, 24),
     depth: pick(1, 2, 4, 8),
-    thinkMs: pick(2, 10, 40),
+    thinkMs: pick(5, 15, 40),
+    requestsMax: pick(300, 600, 1_200),
     faultMs: pick(2_000, 5_000, 12_000),
     faultEveryMs: pick(200, 500, 1_500),
     faults: allowed.filter(() => random.integer(density) === 0),

@@ -1,5 +1,5 @@
-import type { ClusterMap } from '../../src/model/index.js'
-import { checkDevices, RecordWatch } from './checks.js'
+import type { ClusterMap, SliceRecord } from '../../src/model/index.js'
+import { checkDevices, isCounted, RecordWatch } from './checks.js'
 import { mappingsOf, SimCluster, type SimProcess } from './cluster.js'
 import { Faults } from './faults.js'
 import type { RunPlan } from './plan.js'
@@ -107,6 +107,7 @@ export class Run {
     await this.#mustBecome(() => this.#workloads.every(({ openNow }) => openNow === 0), 'everything is read once more')
     // What is left to be erased, reported and written behind.
     await this.#until(quietMs, () => false)
+    await this.#mustBecome(() => this.isHealthy && isCounted(cluster), 'every device has reported its chunks')
     if (this.#failure === null) checkDevices(cluster)
     this.#noteMetrics()
   }
@@ -155,6 +156,7 @@ export class Run {
       situations: this.situations,
       fail: (error: Error) => this.fail(error),
       nextId: () => this.#nextId++,
+      drawn: 0,
       get acknowledged() {
         return run.acknowledged
       },
@@ -190,12 +192,21 @@ export class Run {
 
   #onMap(map: ClusterMap): void {
     try {
-      const lost = this.#watch.step(map)
+      const lost = this.#watch.step(map, (before, after) => this.#recordChanged(before, after))
       for (const slice of lost) this.#lost(slice)
     } catch (error) {
       this.fail(error as Error)
     }
     this.#hasMap = true
+  }
+
+  #recordChanged(before: SliceRecord, after: SliceRecord): void {
+    const short = (id: string | null) => (id === null ? '-' : Number.parseInt(id.slice(8), 16))
+    const { slice, epoch, primary, secondary, joining, lossEpoch } = after
+    const copies = `${short(primary)} ${short(secondary)} ${short(joining)}`
+    this.cluster.transcript.say(`slice  ${slice} epoch ${epoch}: ${copies}${lossEpoch > 0 ? ` loss ${lossEpoch}` : ''}`)
+    if (after.primary === before.secondary) this.situations.reached('secondary promoted')
+    if (before.joining === null && after.joining !== null) this.situations.reached('unclean copy rejoined')
   }
 
   #lost(slice: number): void {

@@ -32,6 +32,8 @@ export interface WorkloadContext {
   /** The first violation ends the run. */
   fail(error: Error): void
   nextId(): number
+  /** Requests of the load so far. */
+  drawn: number
   acknowledged: number
   checked: number
 }
@@ -133,7 +135,7 @@ export class Workload {
   }
 
   #next(): void {
-    if (this.#isEnding) {
+    if (this.#isEnding || this.context.drawn++ > this.context.plan.requestsMax) {
       this.#threads--
       return
     }
