@@ -3,6 +3,8 @@ import { MapRing, SdsView } from '../core/sds/index.js'
 import { type ClusterMap, emptyMap, type MapDelta } from '../model/index.js'
 import type { Clock, Link, Log } from '../ports/index.js'
 import { SdsCounters } from './counters.js'
+import type { Drains } from './drains.js'
+import type { Leases } from './leases.js'
 import type { OwnDevice } from './own-device.js'
 import type { Peers } from './replicas.js'
 
@@ -21,10 +23,16 @@ export class SdsContext {
   isServing = false
   isStopping = false
   peers!: Peers
+  leases!: Leases
+  drains!: Drains
   /** The map's tables, for what is rare. */
   tables: () => ClusterMap['tables'] = () => emptyMap().tables
+  /** False while a promoted copy has to wait for what it granted to the old primary (rule 3): it does nothing as primary. */
+  mayAct: (pool: number, slice: number) => boolean = () => true
   /** Takes map changes that another SDS handed over. */
   takeChanges: (deltas: MapDelta[]) => void = () => {}
+  /** Tells the MDM at once that a device has failed. */
+  reportDevices: () => void = () => {}
 
   constructor(
     readonly clock: Clock,

@@ -21,6 +21,8 @@ export abstract class DeviceRequest implements LockRequest {
   gate: AckGate | null = null
   /** Number of the mapping that the request relies on, 0 between servers. */
   mapping = 0
+  /** Part of an application's I/O, which fills make way for. */
+  protected isApplication = false
   #isHolding = false
 
   constructor(
@@ -72,6 +74,10 @@ export abstract class DeviceRequest implements LockRequest {
     assert(this.#isHolding, 'a request ends once')
     this.#isHolding = false
     this.device.locks.release(this, !this.lockShared && this.device.store.has(this.volume, this.chunk))
+    if (this.isApplication) {
+      this.device.appIos++
+      this.device.appBytes += this.lockWantTo - this.lockWantFrom
+    }
     this.device.finished(this)
     this.gate?.requestEnded()
   }

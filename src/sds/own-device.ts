@@ -16,6 +16,11 @@ export class OwnDevice {
   voidEpochs: Map<number, number> | null = null
   /** Volumes that are gone from the map, to be dropped once nothing of them is under way. */
   readonly volumesToDrop = new Set<number>()
+  /** Epochs of slices, by slice, of which this device is primary and whose joining copy has no room. */
+  readonly joiningFull = new Map<number, number>()
+  /** Requests of applications that have ended here, and their bytes: what fills have to make way for. */
+  appIos = 0
+  appBytes = 0
   readonly #idle: (() => void)[] = []
 
   constructor(readonly store: DeviceStore) {
@@ -35,6 +40,13 @@ export class OwnDevice {
   isBusyWith(volume: number): boolean {
     for (const request of this.active) if (request.volume === volume) return true
     return false
+  }
+
+  /** Chunks, by `chunkKey`, that something changes or waits to change. */
+  chunksBeingChanged(): Set<number> {
+    const keys = new Set<number>()
+    for (const request of this.active) if (!request.lockShared) keys.add(request.lockKey)
+    return keys
   }
 
   /** Calls back once nothing is under way. */

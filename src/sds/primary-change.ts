@@ -40,6 +40,7 @@ export class PrimaryChange extends DeviceRequest implements CopyOwner {
   ) {
     super(session.device, frame.volume, frame.chunk)
     this.mapping = frame.mapping
+    this.isApplication = true
   }
 
   start(): void {

@@ -23,6 +23,7 @@ export class PrimaryRead extends DeviceRequest implements CopyOwner {
   ) {
     super(session.device, frame.volume, frame.chunk)
     this.mapping = frame.mapping
+    this.isApplication = true
   }
 
   start(): void {

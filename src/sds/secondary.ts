@@ -15,6 +15,7 @@ export class CopyChange extends DeviceRequest {
     readonly frame: DataFrame,
   ) {
     super(session.device, frame.volume, frame.chunk)
+    this.isApplication = (frame.flags & frameFlags.resync) === 0
   }
 
   start(): void {

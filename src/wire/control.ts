@@ -245,6 +245,13 @@ export const mdmNotices = {
         thickChunks: count,
         /** Chunks still to copy to joining copies, of those that this device fills as primary. */
         resyncChunksLeft: count,
+        /** All chunks of the same fills, those already copied too. */
+        resyncChunksTotal: count.optional(),
+        /** Bytes that it has copied to joining copies since its process started; of these, where marks sufficed. */
+        resyncBytesCopied: count.optional(),
+        resyncBytesByMarks: count.optional(),
+        /** Slices of which it is primary whose joining copy has no room: fill and writes wait for another record. */
+        joiningFull: z.array(z.object({ slice: count, epoch: count })).optional(),
       }),
     ),
   }),
