@@ -8,6 +8,7 @@ import type { Peer } from './peer.js'
 import type { Proposer } from './proposer.js'
 import type { Registry } from './registry.js'
 import type { Returns } from './returns.js'
+import type { Watch } from './watch.js'
 
 /** What the handlers of requests stand on. */
 export interface Mdm {
@@ -20,6 +21,7 @@ export interface Mdm {
   pushes: MapPushes
   fences: Fences
   returns: Returns
+  watch: Watch
   /** Devices that are being initialised now, so that nobody starts a second time. */
   preparing: Set<string>
   /** Ends a connection from our side. */

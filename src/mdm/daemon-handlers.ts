@@ -99,6 +99,7 @@ async function registerSds(
   peer.devices.clear()
   for (const { deviceId } of devices) peer.devices.add(deviceId)
   peer.registered = true
+  mdm.watch.registered(sds.id)
   mdm.ports.log.info('sds.registered', { sds: sds.name, ...answer, devices: devices.length })
   for (const device of missingDevices(mdm.map, sds.id, devices))
     mdm.ports.log.error('device.missing', { sds: sds.name, device: device.name, path: device.path })

@@ -15,6 +15,7 @@ import { Peer } from './peer.js'
 import { Proposer } from './proposer.js'
 import { Registry } from './registry.js'
 import { Returns } from './returns.js'
+import { Watch } from './watch.js'
 
 /** Whoever has not said hello by then is sent away. */
 const helloTimeoutMs = 10_000
@@ -36,15 +37,19 @@ export async function startMdm(config: MdmConfig, ports: Ports): Promise<Daemon>
     returns.noteWaiting()
     fences.check()
   })
-  const returns = new Returns(state, registry, proposer, ports.clock, ports.log)
+  const watch = new Watch(state, registry, proposer, ports.clock, ports.log)
+  const returns = new Returns(state, registry, proposer, ports.clock, ports.log, id => watch.isConvicted(id))
+  watch.onConvicted = () => returns.settleNow()
   const preparing = new Set<string>()
-  const mdm: Mdm = { config, ports, state, map, proposer, registry, pushes, fences, returns, preparing, drop: () => {} }
+  const drop = (): void => {}
+  const mdm: Mdm = { config, ports, state, map, proposer, registry, pushes, fences, returns, watch, preparing, drop }
   const daemon = new MdmDaemon(mdm, store)
   mdm.drop = (peer, reason) => daemon.drop(peer, reason)
   try {
     await createSystem(mdm)
     returns.noteWaiting()
     await daemon.listen()
+    watch.start()
   } catch (error) {
     await daemon.stop()
     throw error
@@ -115,6 +120,7 @@ class MdmDaemon implements Daemon {
       onMessage: message => {
         if (peer.closed) return
         peer.heardAtMs = ports.clock.nowMs()
+        if (peer.sdsId && peer.registered) this.mdm.watch.heard(peer.sdsId)
         try {
           dispatch(this.mdm, peer, message)
         } catch (error) {
@@ -138,6 +144,7 @@ class MdmDaemon implements Daemon {
 
   #ended(peer: Peer, reason: string): void {
     const { registry, pushes, fences, ports } = this.mdm
+    if (peer.sdsId && registry.sds(peer.sdsId) === peer) this.mdm.watch.closed(peer.sdsId)
     const level = peer.registered || peer.role === null ? 'info' : 'debug'
     ports.log[level]('peer.gone', { role: peer.role, name: peer.name, reason })
     peer.ended()
@@ -152,8 +159,9 @@ class MdmDaemon implements Daemon {
   }
 
   async #stop(): Promise<void> {
-    const { registry, proposer, returns, ports } = this.mdm
+    const { registry, proposer, returns, watch, ports } = this.mdm
     this.#silenceTimer?.cancel()
+    watch.close()
     await this.#listener?.close()
     await proposer.close()
     returns.close()

@@ -18,6 +18,7 @@ import type { Handler, Handlers } from './handlers.js'
 import type { Peer } from './peer.js'
 import { systemReport } from './report.js'
 import { volumeHandlers } from './volume-handlers.js'
+import type { Watch } from './watch.js'
 
 /** Every request but `hello`, by name. */
 const handlers: Handlers<Exclude<MdmRequestName, 'hello'>> = {
@@ -117,6 +118,13 @@ function takeNotice(mdm: Mdm, peer: Peer, { name, params }: Extract<ControlMessa
         const device = mdm.map.tables.devices.get(usage.deviceId)
         if (peer.registered && device && device.sdsId === peer.sdsId) mdm.registry.usage.set(usage.deviceId, usage)
       }
+      return
+    }
+    case 'sdsAlive': {
+      const { incarnation, unreachable } = check(mdmNotices.sdsAlive, params, name)
+      const sds = peer.registered && peer.sdsId ? mdm.map.tables.sdss.get(peer.sdsId) : undefined
+      // What an older process says of others may be long past.
+      if (sds?.incarnation === incarnation) mdm.watch.alive(sds.id, unreachable as Parameters<Watch['alive']>[1])
       return
     }
     case 'sdcStatus': {

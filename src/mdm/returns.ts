@@ -21,6 +21,8 @@ export class Returns {
     readonly proposer: Proposer,
     readonly clock: Clock,
     readonly log: Log,
+    /** Silent, and unreachable for its partners. */
+    readonly isConvicted: (sdsId: SdsId) => boolean = () => false,
   ) {}
 
   /** What the devices that a registration brings do to slices. */
@@ -34,6 +36,7 @@ export class Returns {
       returned,
       isPresent: id => reported.has(id) || this.registry.isPresent(id),
       isGraceOver: id => this.#isGraceOver(id),
+      isConvicted: id => this.#isConvicted(id),
     })
   }
 
@@ -49,6 +52,7 @@ export class Returns {
           returned: [],
           isPresent: id => this.registry.isPresent(id),
           isGraceOver: id => this.#isGraceOver(id),
+          isConvicted: id => this.#isConvicted(id),
         })
         return settlement.slices.length + settlement.waiting.length > 0 ? { settlement } : null
       })
@@ -85,6 +89,11 @@ export class Returns {
   #isGraceOver(deviceId: DeviceId): boolean {
     const sinceMs = this.#waitingSinceMs.get(deviceId)
     return sinceMs !== undefined && this.clock.nowMs() >= sinceMs + gracePeriodMs
+  }
+
+  #isConvicted(deviceId: DeviceId): boolean {
+    const sdsId = this.state.map.tables.devices.get(deviceId)?.sdsId
+    return sdsId !== undefined && this.isConvicted(sdsId)
   }
 
   close(): void {

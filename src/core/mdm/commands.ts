@@ -11,7 +11,17 @@ import type {
 } from '../../base/ids.js'
 import type { Endpoint, LimitPolicy, Mapping, SliceRecord, Volume } from '../../model/index.js'
 import type { OpenedDevice } from '../../wire/control.js'
-import type { JoinedCopy, Settlement } from '../slices/index.js'
+import type { JoinedCopy, PoolChanges, Settlement } from '../slices/index.js'
+
+/** Why the MDM changes slices. */
+export type SliceReason =
+  | 'copies lost'
+  | 'copies returned'
+  | 'rebuild'
+  | 'rebalance'
+  | 'roles swapped'
+  | 'fill abandoned'
+  | 'copies forgotten'
 
 /** A pool's new slice table: the planner's result, only checked when it is applied. `null`: it can have none. */
 export interface PoolPlan {
@@ -70,6 +80,8 @@ export interface Commands {
   }
   /** Slices that waited and can be decided: a connection came back, or the grace period is over. */
   settle: { settlement: Settlement }
+  /** On the MDM's own initiative; `why` is for people. `failed`: devices that have failed, in the same entry. */
+  changeSlices: { why: SliceReason; slices: PoolChanges; failed: DeviceId[] }
   copiesJoined: { sdsId: SdsId; incarnation: number; poolId: PoolId; slices: JoinedCopy[] }
 
   /** `name` null: the MDM makes one. */

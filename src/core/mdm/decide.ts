@@ -7,6 +7,7 @@ import { clientDeciders } from './deciders/clients.js'
 import { deviceDeciders } from './deciders/devices.js'
 import { poolDeciders } from './deciders/pools.js'
 import { sdsDeciders } from './deciders/sdss.js'
+import { sliceDeciders } from './deciders/slices.js'
 import { topologyDeciders } from './deciders/topology.js'
 import { volumeDeciders } from './deciders/volumes.js'
 import { applyChanges, keepAnswer, type MdmState, type Outcome } from './state.js'
@@ -15,6 +16,7 @@ const deciders: Deciders<CommandKind> = {
   ...topologyDeciders,
   ...poolDeciders,
   ...sdsDeciders,
+  ...sliceDeciders,
   ...deviceDeciders,
   ...volumeDeciders,
   ...clientDeciders,

@@ -1,5 +1,5 @@
 export { buildAddVolume, buildDeviceReady, buildRemoveDevice } from './build.js'
-export type { Command, CommandAnswer, CommandKind, Commands, LogEntry, PoolPlan } from './commands.js'
+export type { Command, CommandAnswer, CommandKind, Commands, LogEntry, PoolPlan, SliceReason } from './commands.js'
 export { answeredBefore, apply, type Decision, decide } from './decide.js'
 export { checkEpochs, returnedDevices } from './deciders/sdss.js'
 export { hasVolumes } from './plan.js'

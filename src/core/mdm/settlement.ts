@@ -1,6 +1,6 @@
 import type { DeviceId } from '../../base/ids.js'
 import type { Device, MapChange, SliceRecord } from '../../model/index.js'
-import { checkRecord, readyDevices } from '../placement/index.js'
+import { checkRecord, holdingDevices } from '../placement/index.js'
 import type { Settlement } from '../slices/index.js'
 import { put } from './decider.js'
 import type { MdmState } from './state.js'
@@ -17,7 +17,9 @@ export function settlementChanges(
   const changes: MapChange[] = []
   for (const { poolId, changes: wanted } of settlement.slices) {
     const current = state.map.slices.get(poolId) ?? []
-    const units = new Map(readyDevices(state.map, poolId).map(device => [device.deviceId as string, device.faultUnit]))
+    const units = new Map(
+      holdingDevices(state.map, poolId).map(device => [device.deviceId as string, device.faultUnit]),
+    )
     const slices: SliceRecord[] = []
     for (const { replaces, record } of wanted) {
       const old = current[record.slice]

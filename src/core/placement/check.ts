@@ -4,7 +4,7 @@ import type { PlacementDevice } from './device.js'
 
 /**
  * Throws PLACEMENT unless `records` are one record for each slice, all copies on `devices`, primary and secondary in
- * different fault units, and joining apart from the copy that stays (it may stand in for the secondary's unit).
+ * different fault units, and joining in another one than the primary (it may stand in for the secondary's unit).
  */
 export function checkSlices(
   devices: readonly PlacementDevice[],
@@ -27,8 +27,11 @@ export function checkRecord(unitOf: ReadonlyMap<string, string>, record: SliceRe
   const unit = unitOf.get(primary)
   if (secondary !== null && unitOf.get(secondary) === unit) fail('two copies never stand in one fault unit', slice)
   if (joining !== null && (joining === primary || joining === secondary)) fail('a copy joins once', slice)
-  if (joining !== null && secondary === null && unitOf.get(joining) === unit)
-    fail('two copies never stand in one fault unit', slice)
+  // It joins beside the primary, in the place of the secondary: a primary's own copy moves only after a swap.
+  if (joining !== null && unitOf.get(joining) === unit) fail('two copies never stand in one fault unit', slice)
+  const { left = null } = record
+  if (left !== null && (left === primary || secondary !== null))
+    fail('a copy has left only while the primary is the only one in sync', slice, left)
   if (!Number.isSafeInteger(record.epoch) || record.epoch < 1 || record.lossEpoch > record.epoch)
     fail('epochs are whole numbers from 1', slice)
 }

@@ -1,5 +1,5 @@
 import type { DeviceId, PoolId, SdsId } from '../../base/ids.js'
-import { type ClusterMap, faultUnitOf } from '../../model/index.js'
+import { type ClusterMap, type Device, faultUnitOf } from '../../model/index.js'
 
 /** What the planner knows of a device. */
 export interface PlacementDevice {
@@ -10,11 +10,18 @@ export interface PlacementDevice {
   capacityBytes: number
 }
 
-/** The ready devices of a pool, in the order of their ids. */
-export function readyDevices(map: ClusterMap, poolId: PoolId): PlacementDevice[] {
+/** The ready devices of a pool, in the order of their ids: those that new copies may be placed on. */
+export const readyDevices = (map: ClusterMap, poolId: PoolId): PlacementDevice[] =>
+  devicesIn(map, poolId, device => device.state === 'ready')
+
+/** The devices of a pool that may still hold copies: also those that are being drained, or have failed. */
+export const holdingDevices = (map: ClusterMap, poolId: PoolId): PlacementDevice[] =>
+  devicesIn(map, poolId, device => device.state !== 'pending')
+
+function devicesIn(map: ClusterMap, poolId: PoolId, isMeant: (device: Device) => boolean): PlacementDevice[] {
   const ready: PlacementDevice[] = []
   for (const device of map.tables.devices.values()) {
-    if (device.poolId !== poolId || device.state !== 'ready') continue
+    if (device.poolId !== poolId || !isMeant(device)) continue
     const { id: deviceId, sdsId, capacityBytes } = device
     ready.push({ deviceId, sdsId, capacityBytes, faultUnit: faultUnitOf(map, deviceId) })
   }

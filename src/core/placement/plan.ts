@@ -252,7 +252,7 @@ function recordsOf(table: SliceTable, tableSoFar: readonly SliceRecord[] | null)
     const primary = table.devices[table.first[slice]!]!.deviceId
     const secondary = table.devices[table.second[slice]!]!.deviceId
     const old = tableSoFar?.[slice]
-    if (old && old.primary === primary && (old.secondary ?? old.joining) === secondary) records.push(old)
+    if (old && old.primary === primary && (old.secondary ?? old.joining ?? old.left) === secondary) records.push(old)
     else
       records.push({
         slice,
@@ -260,6 +260,7 @@ function recordsOf(table: SliceTable, tableSoFar: readonly SliceRecord[] | null)
         primary,
         secondary,
         joining: null,
+        left: null,
         lossEpoch: old?.lossEpoch ?? 0,
       })
   }

@@ -38,7 +38,7 @@ export class SliceTable {
     const indexOf = new Map(this.devices.map((device, index) => [device.deviceId, index]))
     for (const record of tableSoFar) {
       const first = indexOf.get(record.primary) ?? nobody
-      const other = record.secondary ?? record.joining
+      const other = record.secondary ?? record.joining ?? record.left ?? null
       const second = other === null ? nobody : (indexOf.get(other) ?? nobody)
       this.put(record.slice, first)
       // Two copies in one unit can only stem from a joining copy that replaces another one: it has to go on.

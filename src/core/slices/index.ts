@@ -1,3 +1,6 @@
 export { type JoinedCopy, joinedRecords } from './joined.js'
+export { changedRecords, type LossFacts, lostRecords, type PoolChanges, withoutLost } from './lost.js'
+export { type RejoinFacts, rejoinRecords } from './rejoin.js'
 export { missingDevices, type ReturnFacts, type Settlement, type SliceChange, settle } from './settle.js'
 export { type Outcome, type Standing, settleSlice } from './settle-slice.js'
+export { checkTransition } from './transition.js'

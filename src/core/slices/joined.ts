@@ -9,7 +9,8 @@ export interface JoinedCopy {
 }
 
 /**
- * The records in which reported joining copies are in sync. A report is void, and left out, if its slice has moved on,
+ * The records in which reported joining copies are in sync; where there was a secondary beside it, the same entry drops
+ * that one (a move). Every epoch goes above `epochFloor`. A report is void, and left out, if its slice has moved on,
  * if the joining copy is another one, or if the reporting SDS does not hold the primary.
  */
 export function joinedRecords(
@@ -17,6 +18,7 @@ export function joinedRecords(
   records: readonly SliceRecord[],
   sdsId: SdsId,
   joined: readonly JoinedCopy[],
+  epochFloor = 0,
 ): SliceRecord[] {
   const done: SliceRecord[] = []
   const seen = new Set<number>()
@@ -25,7 +27,8 @@ export function joinedRecords(
     if (!record || record.epoch !== epoch || record.joining !== joining || seen.has(slice)) continue
     if (map.tables.devices.get(record.primary)?.sdsId !== sdsId) continue
     seen.add(slice)
-    done.push({ ...record, epoch: epoch + 1, secondary: joining as DeviceId, joining: null })
+    const above = Math.max(epoch, epochFloor) + 1
+    done.push({ ...record, epoch: above, secondary: joining as DeviceId, joining: null, left: null })
   }
   return done
 }

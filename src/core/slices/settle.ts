@@ -26,6 +26,8 @@ export interface ReturnFacts {
   isPresent: (deviceId: DeviceId) => boolean
   /** True once the device has waited for its better half as long as the grace period. */
   isGraceOver: (deviceId: DeviceId) => boolean
+  /** True where the device's SDS is silent and its partners cannot reach it; absent: nobody is convicted. */
+  isConvicted?: (deviceId: DeviceId) => boolean
 }
 
 /** Decides every slice that has a copy on a returned or a waiting device. Pure; see `settleSlice` for the cases. */
@@ -81,7 +83,7 @@ function standing(
   // A copy whose role was void stays so, however cleanly the process that was waiting has stopped since.
   const waited = waiting.get(deviceId)?.has(slice) ?? false
   if (report?.cleanStop && !waited) return { kind: 'restarted' }
-  if (!report && !facts.isPresent(deviceId)) return { kind: 'away' }
+  if (!report && !facts.isPresent(deviceId)) return { kind: 'away', convicted: facts.isConvicted?.(deviceId) ?? false }
   if (!report && !waited) return { kind: 'up' }
   const sameBoot =
     (report ? keptAll(report) : true) && (!waited || facts.map.tables.devices.get(deviceId)!.waiting!.sameBoot)
@@ -97,5 +99,7 @@ const sameList = (a: readonly number[], b: readonly number[]): boolean =>
 /** Devices of the map that did not come back with their SDS: their slices wait, people are told. */
 export function missingDevices(map: ClusterMap, sdsId: SdsId, reported: readonly OpenedDevice[]): Device[] {
   const found = new Set(reported.map(device => device.deviceId))
-  return devicesOfSds(map, sdsId).filter(device => device.state === 'ready' && !found.has(device.id))
+  return devicesOfSds(map, sdsId).filter(
+    ({ state, id }) => (state === 'ready' || state === 'removing') && !found.has(id),
+  )
 }

@@ -82,7 +82,13 @@ export const sdsDeciders: Deciders<'addSds' | 'renameSds' | 'removeSds' | 'regis
     find(state, 'pools', poolId)
     // A report of an older process is void: it may know of writes that only it had under way.
     if (sds.incarnation !== incarnation) return { changes: [], answer: { joined: 0 } }
-    const records = joinedRecords(state.map, state.map.slices.get(poolId) ?? [], sdsId, slices)
+    const records = joinedRecords(
+      state.map,
+      state.map.slices.get(poolId) ?? [],
+      sdsId,
+      slices,
+      state.epochHigh.get(poolId) ?? 0,
+    )
     const changes: MapChange[] = records.length > 0 ? [{ kind: 'slices', poolId, slices: records }] : []
     return { changes, answer: { joined: records.length } }
   },
@@ -130,7 +136,7 @@ export function returnedDevices(
   const sds = find(state, 'sdss', sdsId)
   return opened.filter(({ deviceId }) => {
     const device = state.map.tables.devices.get(deviceId)
-    if (!device || device.sdsId !== sdsId || device.state !== 'ready') return false
+    if (!device || device.sdsId !== sdsId || device.state === 'pending') return false
     return sds.processId !== processId || device.incarnation !== sds.incarnation
   })
 }

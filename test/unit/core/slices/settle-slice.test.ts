@@ -5,6 +5,7 @@ import type { SliceRecord } from '../../../../src/model/index.js'
 
 const [P, S, J] = ['P', 'S', 'J'] as DeviceId[] as [DeviceId, DeviceId, DeviceId]
 const away: Standing = { kind: 'away' }
+const gone: Standing = { kind: 'away', convicted: true }
 const up: Standing = { kind: 'up' }
 const clean: Standing = { kind: 'restarted' }
 const unclean: Standing = { kind: 'unclean', sameBoot: true, graceOver: false }
@@ -20,9 +21,14 @@ const run = (record: SliceRecord, standings: Partial<Record<string, Standing>>, 
   settleSlice(record, id => standings[id] ?? up, floor)
 
 const keep = { kind: 'keep' }
+/** What was in sync until now may join by its marks: it is `left`. */
 const joins = (authority: DeviceId, joining: DeviceId, lossEpoch = 2) => ({
   kind: 'change',
-  record: { slice: 3, epoch: 8, primary: authority, secondary: null, joining, lossEpoch },
+  record: { slice: 3, epoch: 8, primary: authority, secondary: null, joining, lossEpoch, left: joining },
+})
+const leaves = (authority: DeviceId, left: DeviceId, lossEpoch = 2) => ({
+  kind: 'change',
+  record: { slice: 3, epoch: 8, primary: authority, secondary: null, joining: null, lossEpoch, left },
 })
 
 const cases: [string, Standing, Standing, unknown][] = [
@@ -47,16 +53,25 @@ const cases: [string, Standing, Standing, unknown][] = [
   ['the secondary rebooted, the primary did not: the primary is better', unclean, rebooted, joins(P, S)],
   ['both rebooted: unsynced writes may be lost, and the record says so', rebooted, rebooted, joins(P, S, 8)],
   ['the primary unclean, the secondary away: waits', unclean, away, { kind: 'wait', unclean: [P] }],
-  ['the same when the grace period is over: the primary is the authority', uncleanLate, away, joins(P, S)],
-  ['the same after a reboot: with loss', rebootedLate, away, joins(P, S, 8)],
+  ['the same when the grace period is over: the primary is the authority', uncleanLate, away, leaves(P, S)],
+  ['the same after a reboot: with loss', rebootedLate, away, leaves(P, S, 8)],
   ['the secondary unclean, the primary away: waits', away, unclean, { kind: 'wait', unclean: [S] }],
   ['the same for ever: the primary may be alive', away, rebootedLate, { kind: 'wait', unclean: [S] }],
+  [
+    'the secondary unclean, the primary convicted: waits within the grace period',
+    gone,
+    unclean,
+    { kind: 'wait', unclean: [S] },
+  ],
+  ['the same when it is over: the secondary is the authority', gone, uncleanLate, leaves(S, P)],
+  ['the same after a reboot: with loss', gone, rebootedLate, leaves(S, P, 8)],
 ]
 for (const [name, primary, secondary, outcome] of cases)
   t.test(`slices, two copies in sync: ${name}`, async t => {
     t.same(run(pair, { P: primary, S: secondary }), outcome)
   })
 
+const sole: SliceRecord = { ...alone, left: S }
 const epoch8 = (record: SliceRecord, lossEpoch = 2) => ({ kind: 'change', record: { ...record, epoch: 8, lossEpoch } })
 const single: [string, SliceRecord, Partial<Record<string, Standing>>, unknown][] = [
   ['alone and up: stays', alone, {}, keep],
@@ -65,6 +80,7 @@ const single: [string, SliceRecord, Partial<Record<string, Standing>>, unknown][
   ['alone, unclean on the same boot: remains the authority, no loss', alone, { P: unclean }, epoch8(alone)],
   ['alone, unclean after a reboot: remains the authority, with loss', alone, { P: rebooted }, epoch8(alone, 8)],
   ['alone, unclean: does not wait for a joining copy', filling, { P: unclean, J: away }, epoch8(filling)],
+  ['alone since another left, unclean: that one may still join by marks', sole, { P: unclean }, epoch8(sole)],
   ['joining copy restarts unclean: starts over', filling, { J: unclean }, epoch8(filling)],
   ['joining copy restarts cleanly: starts over all the same', filling, { J: clean }, epoch8(filling)],
   [
