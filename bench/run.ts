@@ -1,0 +1,118 @@
+/**
+ * Blockmesh beside the raw file and other servers, with the same fio jobs in one run. The whole range is written first;
+ * within each repetition every workload goes to all targets in turn, so that they see the same noise.
+ * `npm run bench -- --help`
+ */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { cpus } from 'node:os'
+import { join } from 'node:path'
+import { fill, measure } from './runner/fio.js'
+import type { Measurement } from './runner/measurement.js'
+import { type BenchOptions, parseOptions, usage } from './runner/options.js'
+import { formatReport } from './runner/report.js'
+import { type Summary, summarize } from './runner/summary.js'
+import type { Target, TargetPlace } from './runner/target.js'
+import { startBlockmesh } from './targets/blockmesh.js'
+import { startNbdServer } from './targets/nbd-servers.js'
+import { startPeer } from './targets/peer.js'
+import { isInstalled } from './targets/programs.js'
+import { startRawFile } from './targets/raw-file.js'
+
+const note = (sentence: string): void => void process.stderr.write(`bench: ${sentence}\n`)
+const print = (line: unknown): void => console.log(JSON.stringify(line))
+
+/** Set by Ctrl-C: the run under way is finished, then everything is taken down. */
+let isInterrupted = false
+for (const signal of ['SIGINT', 'SIGTERM'] as const)
+  process.on(signal, () => {
+    isInterrupted = true
+  })
+
+async function startTargets(options: BenchOptions, place: TargetPlace, targets: Target[]): Promise<void> {
+  const starts: [string, () => Promise<Target>][] = [
+    ...options.ioModes.map((ioMode): [string, () => Promise<Target>] => {
+      const name = ioMode === 'direct' ? 'ours' : 'ours-buffered'
+      return [name, () => startBlockmesh(place, { name, ioMode })]
+    }),
+    ['raw', () => startRawFile(place)],
+  ]
+  if (await isInstalled('nbdkit')) starts.push(['nbdkit', () => startNbdServer('nbdkit', place)])
+  else note('nbdkit is not installed: left out')
+  for (const peer of options.peers) starts.push([peer, () => startPeer(peer, place)])
+  for (const [name, start] of starts) {
+    if (isInterrupted) return
+    note(`starting ${name}`)
+    const target = await start()
+    targets.push(target)
+    note(`writing ${place.rangeBytes / 2 ** 20} MiB of ${target.name} (${target.info})`)
+    await fill(target, place.rangeBytes)
+    await target.settle()
+  }
+}
+
+async function measureAll(options: BenchOptions, targets: readonly Target[]): Promise<Measurement[]> {
+  const { rangeBytes, seconds } = options
+  const measurements: Measurement[] = []
+  for (let repetition = 1; repetition <= options.repetitions; repetition++)
+    for (const workload of options.workloads) {
+      note(`repetition ${repetition} of ${options.repetitions}: ${workload.title}`)
+      // Whoever comes after the one that fills caches would always be the same one.
+      const turned = targets.map((_, index) => targets[(index + repetition - 1) % targets.length]!)
+      for (const target of turned) {
+        if (isInterrupted) return measurements
+        try {
+          const measurement = await measure(target, workload, { rangeBytes, seconds, repetition })
+          measurements.push(measurement)
+          print({ bench: 'run', ...measurement })
+        } catch (error) {
+          note(`${target.name}, ${workload.name}: ${(error as Error).message}`)
+        }
+        await target.settle()
+      }
+    }
+  return measurements
+}
+
+async function main(options: BenchOptions): Promise<void> {
+  if (!(await isInstalled('fio'))) throw new Error('fio is not installed; on Debian: apt-get install fio')
+  const directory = mkdtempSync(join(options.directory, 'blockmesh-bench-'))
+  const targets: Target[] = []
+  try {
+    await startTargets(options, { directory, rangeBytes: options.rangeBytes }, targets)
+    const measurements = await measureAll(options, targets)
+    const summaries: Summary[] = options.workloads.flatMap(workload =>
+      targets.flatMap(target => summarize(workload, target.name, measurements) ?? []),
+    )
+    for (const summary of summaries) print({ bench: 'summary', ...summary })
+    console.log(
+      `${cpus().length} cores, everything on this machine; range ${options.rangeBytes / 2 ** 20} MiB, ` +
+        `${options.repetitions} x ${options.seconds} s; median (least-most)`,
+    )
+    for (const target of targets) console.log(`${target.name}: ${target.info}`)
+    console.log(formatReport(options.workloads, summaries))
+  } finally {
+    for (const target of targets.reverse())
+      await target.stop().catch(error => note(`${target.name} did not stop: ${(error as Error).message}`))
+    rmSync(directory, { recursive: true, force: true })
+  }
+}
+
+let options: BenchOptions | 'help'
+try {
+  options = parseOptions(process.argv.slice(2))
+} catch (error) {
+  note((error as Error).message)
+  process.stderr.write(usage)
+  process.exit(64)
+}
+if (options === 'help') process.stdout.write(usage)
+else {
+  const { isShort } = options
+  try {
+    await main(options)
+  } catch (error) {
+    note((error as Error).stack ?? String(error))
+    // A figure, or its absence, never fails a build.
+    process.exitCode = isShort ? 0 : 1
+  }
+}

@@ -1,0 +1,75 @@
+import { parseArgs } from 'node:util'
+import { workloads } from '../workloads/index.js'
+import type { Workload } from './workload.js'
+
+export interface BenchOptions {
+  isShort: boolean
+  seconds: number
+  repetitions: number
+  rangeBytes: number
+  workloads: readonly Workload[]
+  ioModes: ('direct' | 'buffered')[]
+  peers: string[]
+  /** Parent of the directory that the targets use. */
+  directory: string
+}
+
+export const usage = `Usage: npm run bench -- [options]
+Measures Blockmesh, a raw file with direct I/O, nbdkit and others with the same fio jobs, in turns. Prints a JSON line for
+each run and each summary, then a table.
+
+  --short            small range, one second, once, direct I/O only
+  --seconds N        of each run (default 5)
+  --reps N           repetitions; the table has medians and spreads (default 5)
+  --only W,W         workloads: ${workloads.map(workload => workload.name).join(', ')}
+  --range-mib N      range that is written first and then used (default 1024)
+  --mode M           of our devices: direct, buffered or both (default both)
+  --peers WHAT       qemu-nbd, [LABEL=]NBD-URI, or a program that sets up a system; may be repeated
+  --dir DIR          where the targets keep their files (default: the directory for temporary files)
+`
+
+/** Throws an Error that says what is wrong with the command line. */
+export function parseOptions(args: string[]): BenchOptions | 'help' {
+  const { values } = parseArgs({
+    args,
+    options: {
+      help: { type: 'boolean', default: false },
+      short: { type: 'boolean', default: false },
+      seconds: { type: 'string' },
+      reps: { type: 'string' },
+      only: { type: 'string' },
+      'range-mib': { type: 'string' },
+      mode: { type: 'string' },
+      peers: { type: 'string', multiple: true, default: [] },
+      dir: { type: 'string', default: process.env.TMPDIR ?? '/tmp' },
+    },
+  })
+  if (values.help) return 'help'
+  const isShort = values.short
+  const mode = values.mode ?? (isShort ? 'direct' : 'both')
+  if (mode !== 'direct' && mode !== 'buffered' && mode !== 'both')
+    throw new Error(`--mode ${mode}: must be direct, buffered or both`)
+  return {
+    isShort,
+    seconds: wholeNumber('--seconds', values.seconds, isShort ? 1 : 5, 600),
+    repetitions: wholeNumber('--reps', values.reps, isShort ? 1 : 5, 100),
+    rangeBytes: wholeNumber('--range-mib', values['range-mib'], isShort ? 256 : 1024, 8192) * 2 ** 20,
+    workloads: values.only === undefined ? workloads : values.only.split(',').map(workloadOf),
+    ioModes: mode === 'both' ? ['direct', 'buffered'] : [mode],
+    peers: values.peers,
+    directory: values.dir,
+  }
+}
+
+function workloadOf(name: string): Workload {
+  const found = workloads.find(workload => workload.name === name)
+  if (found) return found
+  throw new Error(`--only ${name}: there are ${workloads.map(workload => workload.name).join(', ')}`)
+}
+
+function wholeNumber(option: string, given: string | undefined, otherwise: number, max: number): number {
+  if (given === undefined) return otherwise
+  const value = Number(given)
+  if (Number.isInteger(value) && value >= 1 && value <= max) return value
+  throw new Error(`${option} ${given}: must be a whole number from 1 to ${max}`)
+}

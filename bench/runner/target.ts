@@ -1,0 +1,22 @@
+import type { CountedProcess } from './process-usage.js'
+
+/** Something that fio can read and write, with the processes that serve it. */
+export interface Target {
+  readonly name: string
+  /** What it is, for the head of the report. */
+  readonly info: string
+  /** fio's options that lead to it. */
+  fio(): string[]
+  /** What fio finds in its environment besides. */
+  readonly fioEnv?: NodeJS.ProcessEnv
+  processes(): CountedProcess[]
+  /** Writes back what the page cache holds of it, so that the next target does not pay for it. */
+  settle(): Promise<void>
+  stop(): Promise<void>
+}
+
+/** Where targets keep their files. */
+export interface TargetPlace {
+  directory: string
+  rangeBytes: number
+}

@@ -1,0 +1,47 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Target, TargetPlace } from '../runner/target.js'
+import { runToEnd } from './programs.js'
+
+const program = fileURLToPath(new URL('../../src/cli/blockmesh.js', import.meta.url))
+
+/** The parts of cluster.json that are used here. */
+interface ClusterFile {
+  processes: { name: string; role: string; pid: number }[]
+  devices: { path: string }[]
+  volumes: { uri: string }[]
+}
+
+export interface BlockmeshOptions {
+  name: string
+  ioMode: 'direct' | 'buffered'
+  zeroPadding?: boolean
+  env?: NodeJS.ProcessEnv
+}
+
+/** Ours: a local cluster of three SDSs and an SDC, one thin volume, two copies. */
+export async function startBlockmesh(
+  { directory }: TargetPlace,
+  options: BlockmeshOptions,
+): Promise<Target & { directory: string }> {
+  const { name, ioMode, zeroPadding = true, env = {} } = options
+  const cluster = join(directory, name)
+  const padding = ['--zero-padding', zeroPadding ? 'on' : 'off']
+  const shape = ['--volume', 'bench:8G', '--device-size', '8G', `--${ioMode}`, ...padding]
+  await runToEnd(process.execPath, [program, 'local', 'up', '--dir', cluster, ...shape], env)
+  const { processes, devices, volumes } = JSON.parse(readFileSync(join(cluster, 'cluster.json'), 'utf8')) as ClusterFile
+  return {
+    name,
+    directory: cluster,
+    info: `3 SDSs, 1 SDC, two copies, ${ioMode} I/O, zero padding ${zeroPadding ? 'on' : 'off'}`,
+    fio: () => ['--ioengine=nbd', `--uri=${volumes[0]!.uri}`],
+    processes: () => processes.map(({ role, pid }) => ({ role, pid })),
+    settle: async () =>
+      void (await runToEnd(
+        'sync',
+        devices.map(device => device.path),
+      )),
+    stop: async () => void (await runToEnd(process.execPath, [program, 'local', 'down', '--dir', cluster])),
+  }
+}

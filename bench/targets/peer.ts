@@ -1,0 +1,58 @@
+import { access, constants, mkdtemp } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import type { Target, TargetPlace } from '../runner/target.js'
+import { startNbdServer } from './nbd-servers.js'
+import { runToEnd } from './programs.js'
+
+/**
+ * What `--peers` names: `qemu-nbd`, `nbdkit`, an NBD URI (`LABEL=nbd+unix:///?socket=…`) of a server that runs already, or a
+ * program that sets a system up and answers `start`, `fio`, `pids`, `info` and `clean` (options in PEER_…; fio's
+ * options one a line).
+ */
+export async function startPeer(what: string, place: TargetPlace): Promise<Target> {
+  if (what === 'qemu-nbd' || what === 'nbdkit') return startNbdServer(what, place)
+  const uri = /^(?:([\w.+-]+)=)?(nbds?(?:\+unix)?:\/\/.*)$/.exec(what)
+  if (uri !== null) return nbdUri(uri[1] ?? 'peer', uri[2]!)
+  await access(what, constants.X_OK)
+  return startProgram(what, place)
+}
+
+const nbdUri = (name: string, uri: string): Target => ({
+  name,
+  info: uri,
+  fio: () => ['--ioengine=nbd', `--uri=${uri}`],
+  processes: () => [],
+  settle: async () => {},
+  stop: async () => {},
+})
+
+async function startProgram(program: string, { directory, rangeBytes }: TargetPlace): Promise<Target> {
+  const name = basename(program)
+  const env = {
+    PEER_DIR: await mkdtemp(join(directory, `${name}-`)),
+    PEER_SIZE_MIB: String(Math.max(4096, rangeBytes / 2 ** 20)),
+  }
+  const ask = (verb: string) => runToEnd(program, [verb], env)
+  try {
+    await ask('start')
+    const lines = (text: string) => text.split('\n').filter(line => line !== '')
+    const answer = lines(await ask('fio'))
+    const options = answer.filter(line => !line.startsWith('env:'))
+    const variables = answer.flatMap(line => [...line.matchAll(/^env:([^=]+)=(.*)$/g)])
+    const fioEnv = Object.fromEntries(variables.map(found => [found[1], found[2]]))
+    const pids = lines(await ask('pids')).map(Number)
+    const info = (await ask('info')).trim().replaceAll('\n', ', ')
+    return {
+      name,
+      info,
+      fio: () => options,
+      fioEnv,
+      processes: () => pids.map(pid => ({ role: 'server', pid })),
+      settle: async () => {},
+      stop: async () => void (await ask('clean')),
+    }
+  } catch (error) {
+    await ask('clean').catch(() => {})
+    throw error
+  }
+}
