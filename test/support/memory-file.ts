@@ -91,6 +91,14 @@ export class MemoryFile {
 }
 
 function put(pages: Map<number, Buffer>, { offsetBytes, bytes, lengthBytes }: Change): void {
+  const first = Math.ceil(offsetBytes / pageBytes)
+  const end = Math.floor((offsetBytes + lengthBytes) / pageBytes)
+  if (bytes === null && end - first > pages.size) {
+    for (const page of pages.keys()) if (page >= first && page < end) pages.delete(page)
+    if (first * pageBytes > offsetBytes) clear(pages, offsetBytes, first * pageBytes)
+    if (end * pageBytes < offsetBytes + lengthBytes) clear(pages, end * pageBytes, offsetBytes + lengthBytes)
+    return
+  }
   forPages(offsetBytes, lengthBytes, (page, inPage, at, length) => {
     if (bytes === null && length === pageBytes) {
       pages.delete(page)
@@ -106,6 +114,9 @@ function put(pages: Map<number, Buffer>, { offsetBytes, bytes, lengthBytes }: Ch
     else bytes.copy(target, inPage, at, at + length)
   })
 }
+
+const clear = (pages: Map<number, Buffer>, offsetBytes: number, endBytes: number): void =>
+  put(pages, { offsetBytes, bytes: null, lengthBytes: endBytes - offsetBytes })
 
 function* sectorsOf(change: Change): Iterable<Change> {
   const endBytes = change.offsetBytes + change.lengthBytes
