@@ -24,7 +24,7 @@ export interface BlockmeshOptions {
 export async function startBlockmesh(
   { directory }: TargetPlace,
   options: BlockmeshOptions,
-): Promise<Target & { directory: string }> {
+): Promise<Target & { daemons(): { name: string; pid: number }[] }> {
   const { name, ioMode, zeroPadding = true, env = {} } = options
   const cluster = join(directory, name)
   const padding = ['--zero-padding', zeroPadding ? 'on' : 'off']
@@ -33,7 +33,7 @@ export async function startBlockmesh(
   const { processes, devices, volumes } = JSON.parse(readFileSync(join(cluster, 'cluster.json'), 'utf8')) as ClusterFile
   return {
     name,
-    directory: cluster,
+    daemons: () => processes,
     info: `3 SDSs, 1 SDC, two copies, ${ioMode} I/O, zero padding ${zeroPadding ? 'on' : 'off'}`,
     fio: () => ['--ioengine=nbd', `--uri=${volumes[0]!.uri}`],
     processes: () => processes.map(({ role, pid }) => ({ role, pid })),
