@@ -1,3 +1,4 @@
+import { mutate } from '../base/mutation.js'
 import { DirtySlices, dirtyCellAt, flushImageOf, readFlushImage } from '../core/sdc/index.js'
 import type { Log, StateDirectory, StateFile } from '../ports/index.js'
 
@@ -39,7 +40,10 @@ export class FlushFile {
   static open(options: FlushFileOptions): FlushFile {
     const { state, log, volumeId } = options
     const name = flushFileName(volumeId)
-    const { found, ...notes } = readFlushImage(contentOf(state, name), options)
+    const { found, ...notes } = readFlushImage(
+      mutate('lose-the-flush-set-with-the-SDC') ? null : contentOf(state, name),
+      options,
+    )
     const dirty = new DirtySlices(notes)
     if (found !== 'none') log.info('flush.file', { volumeId, found, dirty: !dirty.isClean })
     try {

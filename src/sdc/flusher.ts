@@ -1,5 +1,6 @@
 import { errorCodeOfWire, errorTable } from '../base/errors.js'
 import { type DeviceId, numberOfId, type PoolId } from '../base/ids.js'
+import { mutate } from '../base/mutation.js'
 import { copiesOf } from '../model/index.js'
 import { type DataFrame, makeFrame, opcodes } from '../wire/data.js'
 import type { DataPath } from './data-path.js'
@@ -205,7 +206,7 @@ class FlushRun {
       if (slice.epoch !== 0) continue
       const record = this.#path.recordOf(this.owner.poolId, slice.slice)
       if (record === undefined) continue
-      const copies = copiesOf(record)
+      const copies = mutate('flush-the-primary-only') ? [record.primary] : copiesOf(record)
       slice.epoch = record.epoch
       slice.round = this.#round
       slice.copiesLeft = copies.length
@@ -226,6 +227,7 @@ class FlushRun {
     const { dirty } = this.owner.notes
     const records = this.#path.host.map.slices.get(this.owner.poolId) ?? []
     if (!records.some(record => dirty.hasLost(record.slice, record.lossEpoch))) return false
+    if (mutate('answer-FLUSH-after-a-loss')) return false
     const lossEpochs = Uint32Array.from({ length: dirty.sliceCount }, (_, slice) => records[slice]?.lossEpoch ?? 0)
     this.#over = true
     this.#dropAsks()

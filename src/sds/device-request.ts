@@ -9,6 +9,8 @@ import type { OwnDevice } from './own-device.js'
  * Whatever touches a device: it asks for a range lock in its order of arrival, keeps it until the disk has answered,
  * and is found in `device.active` in between.
  */
+let aloneNext = 1
+
 export abstract class DeviceRequest implements LockRequest {
   lockKey = 0
   lockFrom = 0
@@ -32,6 +34,11 @@ export abstract class DeviceRequest implements LockRequest {
   ) {}
 
   abstract lockGranted(): void
+  /** For planted bugs: the request meets nobody. */
+  protected lockAlone(): void {
+    this.#alone = -(2 ** 52) + aloneNext++
+  }
+  #alone = 0
   /** The configuration changed while the request holds or waits for its lock. */
   mapChanged(): void {}
 
@@ -59,6 +66,7 @@ export abstract class DeviceRequest implements LockRequest {
   }
 
   #begin(): void {
+    if (this.#alone !== 0) this.lockKey = this.#alone
     this.device.active.add(this)
     this.#isHolding = true
     if (this.device.locks.acquire(this)) this.lockGranted()

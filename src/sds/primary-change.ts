@@ -1,5 +1,6 @@
 import { assert } from '../base/assert.js'
 import { type ErrorCode, errorCodeOfWire } from '../base/errors.js'
+import { mutate } from '../base/mutation.js'
 import { chunkBytes } from '../base/units.js'
 import type { SliceRecord } from '../model/index.js'
 import { type DataFrame, frameFlags, makeFrame, opcodes } from '../wire/data.js'
@@ -88,7 +89,7 @@ export class PrimaryChange extends DeviceRequest implements CopyOwner {
     this.#copyError = null
     if (isGone) this.#lostTo = 'NOT_MAPPED'
     else if (record?.primary !== this.device.id) this.#lostTo = 'STALE_EPOCH'
-    else this.#sendToCopies()
+    else if (!mutate('fix-the-copies-of-a-write-when-it-begins')) this.#sendToCopies()
     this.#settle()
   }
 
@@ -162,7 +163,8 @@ export class PrimaryChange extends DeviceRequest implements CopyOwner {
   }
 
   #settle(): void {
-    if (this.#ownPending || this.#sends.length > 0 || this.#phase === 'ended') return
+    if (this.#ownPending || this.#phase === 'ended') return
+    if (this.#sends.length > 0 && !mutate('acknowledge-before-the-secondary')) return
     const error = this.#lostTo ?? this.#ownError ?? this.#copyError
     if (error === null) this.#succeed()
     else if (this.#mustUndo()) this.#undo()

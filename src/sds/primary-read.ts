@@ -1,3 +1,4 @@
+import { mutate } from '../base/mutation.js'
 import { roleOf } from '../core/sds/index.js'
 import type { SliceRecord } from '../model/index.js'
 import { type DataFrame, makeFrame, opcodes } from '../wire/data.js'
@@ -27,6 +28,7 @@ export class PrimaryRead extends DeviceRequest implements CopyOwner {
   }
 
   start(): void {
+    if (mutate('read-past-unfinished-writes')) this.lockAlone()
     this.beginShared(this.frame.offset, this.frame.length)
   }
 

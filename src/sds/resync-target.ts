@@ -1,4 +1,5 @@
 import { chunkKey } from '../base/ids.js'
+import { mutate } from '../base/mutation.js'
 import { chunkBytes } from '../base/units.js'
 import { firstChunkIn, roleOf } from '../core/sds/index.js'
 import { type DataFrame, opcodes } from '../wire/data.js'
@@ -47,7 +48,7 @@ class SliceClearing {
     for (const volume of view.volumesOf(pool)) {
       const first = firstChunkIn(volume, this.frame.slice)
       for (const chunk of store.chunksOf(volume.number, first, volume.chunkCount, pool.sliceCount)) {
-        if (keep.has(chunkKey(volume.number, chunk))) continue
+        if (keep.has(chunkKey(volume.number, chunk)) || mutate('keep-what-the-primary-has-not')) continue
         this.#left++
         new ChunkDrop(this, volume.number, chunk).start()
       }

@@ -1,4 +1,5 @@
 import type { ErrorCode } from '../base/errors.js'
+import { mutate } from '../base/mutation.js'
 import { chunkBytes } from '../base/units.js'
 import { roleOf } from '../core/sds/index.js'
 import { type DataFrame, frameFlags, opcodes } from '../wire/data.js'
@@ -19,6 +20,7 @@ export class CopyChange extends DeviceRequest {
   }
 
   start(): void {
+    if (mutate('lock-ranges-at-the-primary-only')) this.lockAlone()
     this.beginExclusive(this.frame.offset, this.frame.length)
   }
 

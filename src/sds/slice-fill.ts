@@ -1,4 +1,5 @@
 import type { DeviceId } from '../base/ids.js'
+import { mutate } from '../base/mutation.js'
 import { chunkBytes, KiB } from '../base/units.js'
 import type { PoolView } from '../core/sds/index.js'
 import type { SliceRecord } from '../model/index.js'
@@ -94,6 +95,10 @@ export class SliceFill implements CopyOwner {
     if (this.#pieces.size > 0 || this.#phase !== 'copying' || this.#hasFailed) return
     this.#phase = 'syncing'
     this.resync.syncing()
+    if (mutate('join-before-the-sync')) {
+      this.#end(true)
+      return
+    }
     this.#send = this.send(this, makeFrame({ opcode: opcodes.resyncSync }))
   }
 
@@ -131,6 +136,7 @@ class FillPiece extends DeviceRequest implements CopyOwner {
 
   start(): void {
     // Shared: the piece changes nothing here, so that only changes wait for it, not the clients' reads.
+    if (mutate('copy-without-the-lock')) this.lockAlone()
     this.beginShared(this.offset, pieceBytes)
   }
 

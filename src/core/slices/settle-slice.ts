@@ -1,4 +1,5 @@
 import type { DeviceId } from '../../base/ids.js'
+import { mutate } from '../../base/mutation.js'
 import type { SliceRecord } from '../../model/index.js'
 
 /**
@@ -49,15 +50,21 @@ export function settleSlice(
   const { primary, secondary, joining } = record
   const change = (fields: Partial<SliceRecord>, lost = false): Outcome => {
     const epoch = Math.max(record.epoch, epochFloor) + 1
-    return { kind: 'change', record: { ...record, ...fields, epoch, lossEpoch: lost ? epoch : record.lossEpoch } }
+    return {
+      kind: 'change',
+      record: { ...record, ...fields, epoch, lossEpoch: lost && !mutate('hide-a-loss') ? epoch : record.lossEpoch },
+    }
   }
   const first = standingOf(primary)
   if (secondary === null) {
+    if (first.kind === 'unclean' && joining !== null && mutate('promote-a-joining-copy'))
+      return change({ primary: joining, joining: primary })
     if (first.kind === 'unclean') return change({}, !first.sameBoot)
     return joining !== null && startsOver(standingOf(joining)) ? change({}) : keep
   }
 
   const second = standingOf(secondary)
+  if (second.kind === 'unclean' && isGood(first) && mutate('keep-a-power-cycled-secondary-in-sync')) return keep
   if (first.kind === 'unclean') {
     if (isGood(second)) return change({ primary: secondary, secondary: null, joining: primary, left: primary })
     if (second.kind === 'unclean') {

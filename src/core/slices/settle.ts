@@ -1,4 +1,5 @@
 import type { DeviceId, PoolId, SdsId } from '../../base/ids.js'
+import { mutate } from '../../base/mutation.js'
 import { type ClusterMap, copiesOf, type Device, devicesOfSds, type SliceRecord } from '../../model/index.js'
 import type { OpenedDevice } from '../../wire/control.js'
 import { type Standing, settleSlice } from './settle-slice.js'
@@ -51,7 +52,8 @@ export function settle(facts: ReturnFacts): Settlement {
       if (outcome.kind === 'change') continue
       // A role that is void stays so while its copy is away: nothing has decided about it.
       const undecided = new Set(outcome.kind === 'wait' ? outcome.unclean : [])
-      for (const id of copies) if (waiting.get(id)?.has(record.slice)) undecided.add(id)
+      if (!mutate('forget-a-void-role-while-its-copy-is-away'))
+        for (const id of copies) if (waiting.get(id)?.has(record.slice)) undecided.add(id)
       for (const id of undecided) {
         const slices = waits.get(id)
         if (slices) slices.push(record.slice)
@@ -82,7 +84,8 @@ function standing(
   const report = returned.get(deviceId)
   // A copy whose role was void stays so, however cleanly the process that was waiting has stopped since.
   const waited = waiting.get(deviceId)?.has(slice) ?? false
-  if (report?.cleanStop && !waited) return { kind: 'restarted' }
+  const resumes = report?.sameBoot && mutate('resume-after-SIGKILL-in-the-same-epoch')
+  if ((report?.cleanStop || resumes) && !waited) return { kind: 'restarted' }
   if (!report && !facts.isPresent(deviceId)) return { kind: 'away', convicted: facts.isConvicted?.(deviceId) ?? false }
   if (!report && !waited) return { kind: 'up' }
   const sameBoot =

@@ -1,3 +1,4 @@
+import { mutate } from '../../base/mutation.js'
 import { chunkBytes } from '../../base/units.js'
 import { type SlotRange, type SlotTable, slotOffsetOf } from '../../core/store/index.js'
 import type { Clock, Disk, Timer } from '../../ports/index.js'
@@ -66,7 +67,8 @@ export class Eraser {
     this.parts.activity.enter()
     const { slots, index, health } = this.parts
     const removed = slots.takeRemoved()
-    if (removed.length === 0) {
+    if (removed.length === 0 || mutate('reuse-a-slot-before-its-removal-is-durable')) {
+      slots.settle(removed)
       this.eraseBatch()
       return
     }

@@ -1,5 +1,6 @@
 import { StorageError } from '../../base/errors.js'
 import type { SystemId } from '../../base/ids.js'
+import { mutate } from '../../base/mutation.js'
 import {
   bootLost,
   ChunkTable,
@@ -124,7 +125,8 @@ function loadIndex(index: MetaStore, path: string, slotCount: number) {
   }
   // Unless the last stop was clean, every free slot may hold data of a chunk that was removed, or never got its entry.
   const distrusted = parseDistrusted(index.get(indexKeys.clean), slotCount)
-  for (const range of distrusted ?? [{ first: 0, count: slotCount }]) slots.distrust(range)
+  for (const range of distrusted ?? (mutate('trust-freed-slots-after-a-crash') ? [] : [{ first: 0, count: slotCount }]))
+    slots.distrust(range)
   const { thin: thinChunks, thick: thickChunks } = counts
   return { slots, chunks, thinChunks, thickChunks, epochMax: epochMaxOf(index), cleanStop: distrusted !== null }
 }

@@ -1,0 +1,38 @@
+/**
+ * Planted bugs, for the proof that the simulator finds them. Each name breaks one rule at the line that enforces it.
+ * Outside the simulator nothing is ever planted.
+ */
+export const mutations = [
+  'acknowledge-before-the-secondary',
+  'ignore-the-epoch',
+  'serve-an-old-session',
+  'trust-freed-slots-after-a-crash',
+  'reuse-a-slot-before-its-removal-is-durable',
+  'promote-a-joining-copy',
+  'resume-after-SIGKILL-in-the-same-epoch',
+  'forget-a-void-role-while-its-copy-is-away',
+  'keep-a-power-cycled-secondary-in-sync',
+  'hide-a-loss',
+  'join-before-the-sync',
+  'lose-the-flush-set-with-the-SDC',
+  'fix-the-copies-of-a-write-when-it-begins',
+  'flush-the-primary-only',
+  'keep-what-the-primary-has-not',
+  'stop-cleanly-with-unfinished-requests',
+  'lock-ranges-at-the-primary-only',
+  'copy-without-the-lock',
+  'read-past-unfinished-writes',
+  'answer-before-the-index-has-the-chunk',
+  'answer-FLUSH-after-a-loss',
+] as const
+export type Mutation = (typeof mutations)[number]
+
+let planted: Mutation | null = null
+
+/** True only in a simulation that has planted this bug. */
+export const mutate = (name: Mutation): boolean => planted === name
+
+/** For the simulator alone. */
+export function plantMutation(name: Mutation | null): void {
+  planted = name
+}
