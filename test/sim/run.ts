@@ -1,4 +1,5 @@
 import type { ClusterMap, SliceRecord } from '../../src/model/index.js'
+import type { Daemon } from '../../src/ports/index.js'
 import { checkDevices, isCounted, RecordWatch } from './checks.js'
 import { mappingsOf, SimCluster, type SimProcess } from './cluster.js'
 import { Faults } from './faults.js'
@@ -35,7 +36,6 @@ export class Run {
   readonly #checkers = new Map<string, RegisterChecker>()
   readonly #watch = new RecordWatch()
   #failure: Error | null = null
-  #hasMap = false
   #nextId = 1
   acknowledged = 0
   checked = 0
@@ -46,7 +46,7 @@ export class Run {
   ) {
     this.cluster = new SimCluster(plan, this.situations, {
       onUp: process => this.#onUp(process),
-      onDown: process => this.#onDown(process),
+      onDown: (process, daemon) => this.#onDown(process, daemon),
       onMap: map => this.#onMap(map),
       onLog: (process, event, fields) => this.#onLog(process, event, fields),
       onBroken: error => this.fail(error),
@@ -183,10 +183,14 @@ export class Run {
   // ---- looking on
 
   #onUp(process: SimProcess): void {
+    const devices = [...(this.cluster.map?.tables.devices.values() ?? [])]
+    if (process.role === 'mdm' && devices.some(device => device.waiting))
+      this.situations.reached('MDM started while slices waited')
     for (const workload of this.#workloads) workload.onUp(process)
   }
 
-  #onDown(process: SimProcess): void {
+  #onDown(process: SimProcess, daemon: Daemon | null): void {
+    if (process.role === 'sds') this.#noteCounters(daemon)
     for (const workload of this.#workloads) workload.onDown(process)
   }
 
@@ -197,7 +201,6 @@ export class Run {
     } catch (error) {
       this.fail(error as Error)
     }
-    this.#hasMap = true
   }
 
   #recordChanged(before: SliceRecord, after: SliceRecord): void {
@@ -206,7 +209,9 @@ export class Run {
     const copies = `${short(primary)} ${short(secondary)} ${short(joining)}`
     this.cluster.transcript.say(`slice  ${slice} epoch ${epoch}: ${copies}${lossEpoch > 0 ? ` loss ${lossEpoch}` : ''}`)
     if (after.primary === before.secondary) this.situations.reached('secondary promoted')
-    if (before.joining === null && after.joining !== null) this.situations.reached('unclean copy rejoined')
+    if (before.secondary !== null && after.secondary === null) this.situations.reached('copy fell out of sync')
+    if (before.joining !== null && after.secondary !== before.joining)
+      this.situations.reached('filling interrupted by a role change')
   }
 
   #lost(slice: number): void {
@@ -221,17 +226,47 @@ export class Run {
 
   #onLog(process: SimProcess, event: string, fields: Record<string, unknown>): void {
     const { situations } = this
-    if (event === 'mdm.applied' && this.cluster.map !== null) this.#onMap(this.cluster.map)
-    else if (event === 'slices.joined' && (fields.joined as number) > 0) situations.reached('copy joined')
-    else if (event === 'sds.resync-restart') situations.reached('filling interrupted')
-    else if (event === 'slices.waiting') situations.reached('slices waited for the other copy')
-    void process
+    const { map } = this.cluster
+    switch (event) {
+      case 'mdm.applied':
+        if (map !== null) this.#onMap(map)
+        return
+      case 'slices.joined':
+        return situations.reached('copy joined', fields.joined as number)
+      case 'sds.resync-restart':
+        return situations.reached('filling interrupted')
+      case 'slices.waiting':
+        return situations.reached('slices waited for the other copy')
+      case 'sds.hello-refused':
+        if (/session|process/.test(String(fields.reason))) situations.reached('older session refused')
+        return
+      case 'sds.peer-up':
+        return situations.reached('SDS opened a session again', (fields.counter as number) > 1 ? 1 : 0)
+      case 'session.up':
+        return situations.reached('SDC opened a session again', (fields.counter as number) > 1 ? 1 : 0)
+      case 'sds.device-opened':
+        return this.#noteReturn(process, fields)
+    }
+  }
+
+  #noteReturn({ generation }: SimProcess, { cleanStop, sameBoot }: Record<string, unknown>): void {
+    if (generation === 1) return
+    if (cleanStop) this.situations.reached('device found cleanly stopped')
+    else if (sameBoot) this.situations.reached('SDS came back after SIGKILL in the same boot')
+    else this.situations.reached('SDS came back after a power loss')
   }
 
   #noteMetrics(): void {
-    this.situations.reached('acknowledged writes', this.acknowledged)
+    this.situations.reached('changes acknowledged', this.acknowledged)
     this.situations.reached('reads checked', this.checked)
+    for (const process of this.cluster.ofRole('sds')) this.#noteCounters(process.daemon)
+  }
+
+  /** What an SDS's process has counted, at its end. */
+  #noteCounters(daemon: Daemon | null): void {
+    for (const { name, value } of daemon?.metrics() ?? []) {
+      if (name === 'blockmesh_sds_refused_stale_total') this.situations.reached('stale epoch refused', value)
+      if (name === 'blockmesh_sds_parked_total') this.situations.reached('request waited for the map', value)
+    }
   }
 }
-
-export const isViolation = (error: Error): boolean => error instanceof Violation

@@ -1,33 +1,35 @@
 /** What a long run must have reached at least once, or it has not tested what it is for. */
 export const expectedSituations = [
-  'acknowledged writes',
+  'changes acknowledged',
   'reads checked',
   'SDC killed with requests under way',
   'request sent again to a new SDC process',
-  'session superseded',
+  'SDC opened a session again',
+  'SDS opened a session again',
+  'older session refused',
   'stale epoch refused',
   'request waited for the map',
   'SDS killed with requests under way',
+  'SDS came back after SIGKILL in the same boot',
+  'SDS came back after a power loss',
   'power loss with unsynced data',
   'power loss with an unsynced index',
   'power loss of all SDSs',
-  'unclean copy rejoined',
+  'clean restart of an SDS',
+  'device found cleanly stopped',
+  'copy fell out of sync',
   'copy joined',
   'filling interrupted',
   'filling interrupted by a role change',
   'secondary promoted',
-  'both copies of a slice unclean',
   'slices waited for the other copy',
+  'MDM started while slices waited',
   'unsynced writes given up',
   'FLUSH reported a loss',
-  'clean restart of an SDS',
-  'clean stop kept the roles',
   'ENOSPC',
-  'read answered by the other copy',
   'process stalled',
   'one-way partition',
   'MDM killed',
-  'MDM restarted while slices waited',
 ] as const
 export type Situation = (typeof expectedSituations)[number]
 
@@ -48,7 +50,7 @@ export class Situations {
 
   table(): string {
     return expectedSituations
-      .map(situation => `  ${situation.padEnd(44)} ${String(this.counts.get(situation) ?? 0).padStart(9)}`)
+      .map(situation => `  ${situation.padEnd(46)} ${String(this.counts.get(situation) ?? 0).padStart(9)}`)
       .join('\n')
   }
 }
