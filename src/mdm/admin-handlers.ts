@@ -1,5 +1,5 @@
 import { StorageError } from '../base/errors.js'
-import type { ProtectionDomainId } from '../base/ids.js'
+import type { PoolId, ProtectionDomainId } from '../base/ids.js'
 import { sliceCountDefault } from '../base/limits.js'
 import { type CommandAnswer, type CommandKind, type Commands, type MdmState, resolve } from '../core/mdm/index.js'
 import type { ClusterMap } from '../model/index.js'
@@ -153,10 +153,13 @@ export const adminHandlers: Handlers<
     handle: async call => {
       const { id } = resolve(call.mdm.map, 'sdss', call.params.sds)
       const peer = call.mdm.registry.sds(id)
-      const answer = await change(call, 'removeSds', () => ({ id }))
+      const { removed } = await change(call, 'removeSds', ({ map }) => {
+        const pools = [...map.tables.pools.keys()] as PoolId[]
+        return { id, thinAllocated: pools.map(poolId => [poolId, call.mdm.registry.thinAllocatedBytes(poolId)]) }
+      })
       // It comes back as a stranger, which can be added again.
-      if (peer) call.mdm.drop(peer, 'the SDS was removed from the system')
-      return answer
+      if (removed && peer) call.mdm.drop(peer, 'the SDS was removed from the system')
+      return {}
     },
   },
   renameDevice: {
@@ -187,8 +190,10 @@ export const adminHandlers: Handlers<
   },
 }
 
-const poolOf = ({ map }: MdmState, { params }: { params: { pool: string; protectionDomain?: string | undefined } }) =>
-  resolve(map, 'pools', params.pool, domainOf(map, params.protectionDomain)).id
+export const poolOf = (
+  { map }: MdmState,
+  { params }: { params: { pool: string; protectionDomain?: string | undefined } },
+) => resolve(map, 'pools', params.pool, domainOf(map, params.protectionDomain)).id
 
 const faultSetOf = (
   { map }: MdmState,

@@ -6,6 +6,7 @@ import type { Fences } from './fences.js'
 import type { MapPushes } from './map-pushes.js'
 import type { Peer } from './peer.js'
 import type { Proposer } from './proposer.js'
+import type { Rebuilds } from './rebuilds.js'
 import type { Registry } from './registry.js'
 import type { Returns } from './returns.js'
 import type { Watch } from './watch.js'
@@ -22,6 +23,7 @@ export interface Mdm {
   fences: Fences
   returns: Returns
   watch: Watch
+  rebuilds: Rebuilds
   /** Devices that are being initialised now, so that nobody starts a second time. */
   preparing: Set<string>
   /** Ends a connection from our side. */

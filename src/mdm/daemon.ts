@@ -13,6 +13,7 @@ import { MapPushes } from './map-pushes.js'
 import { mdmMetrics } from './metrics.js'
 import { Peer } from './peer.js'
 import { Proposer } from './proposer.js'
+import { Rebuilds } from './rebuilds.js'
 import { Registry } from './registry.js'
 import { Returns } from './returns.js'
 import { Watch } from './watch.js'
@@ -36,13 +37,17 @@ export async function startMdm(config: MdmConfig, ports: Ports): Promise<Daemon>
     pushes.applied(delta)
     returns.noteWaiting()
     fences.check()
+    if (delta.changes.some(({ kind }) => kind === 'slices')) rebuilds.lookSoon()
   })
   const watch = new Watch(state, registry, proposer, ports.clock, ports.log)
   const returns = new Returns(state, registry, proposer, ports.clock, ports.log, id => watch.isConvicted(id))
   watch.onConvicted = () => returns.settleNow()
   const preparing = new Set<string>()
-  const drop = (): void => {}
-  const mdm: Mdm = { config, ports, state, map, proposer, registry, pushes, fences, returns, watch, preparing, drop }
+  const drop: Mdm['drop'] = () => {}
+  const parts = { config, ports, state, map, proposer, registry, pushes, fences, returns, watch, preparing, drop }
+  const mdm = parts as typeof parts & { rebuilds: Rebuilds }
+  const rebuilds = new Rebuilds(mdm)
+  mdm.rebuilds = rebuilds
   const daemon = new MdmDaemon(mdm, store)
   mdm.drop = (peer, reason) => daemon.drop(peer, reason)
   try {
@@ -50,6 +55,7 @@ export async function startMdm(config: MdmConfig, ports: Ports): Promise<Daemon>
     returns.noteWaiting()
     await daemon.listen()
     watch.start()
+    rebuilds.start()
   } catch (error) {
     await daemon.stop()
     throw error
@@ -159,9 +165,10 @@ class MdmDaemon implements Daemon {
   }
 
   async #stop(): Promise<void> {
-    const { registry, proposer, returns, watch, ports } = this.mdm
+    const { registry, proposer, returns, watch, rebuilds, ports } = this.mdm
     this.#silenceTimer?.cancel()
     watch.close()
+    rebuilds.close()
     await this.#listener?.close()
     await proposer.close()
     returns.close()

@@ -1,7 +1,7 @@
 import { StorageError } from '../base/errors.js'
 import type { DeviceId } from '../base/ids.js'
 import { buildDeviceReady, buildRemoveDevice, resolve } from '../core/mdm/index.js'
-import { type Device, systemIdOf } from '../model/index.js'
+import { type Device, devicesOfSds, type Sds, systemIdOf } from '../model/index.js'
 import { change, domainOf } from './admin-handlers.js'
 import type { Mdm } from './context.js'
 import { type Handlers, tools } from './handlers.js'
@@ -47,8 +47,9 @@ export const deviceHandlers: Handlers<'addDevice' | 'removeDevice'> = {
           device: device.name,
           remedy: 'try again when that is done',
         })
-      await change(call, 'removeDevice', state => removal(mdm, device.id)(state))
-      await release(mdm, device)
+      const { removed } = await change(call, 'removeDevice', state => removal(mdm, device.id)(state))
+      if (removed) await release(mdm, device)
+      else mdm.ports.log.info('device.draining', { device: device.name })
       return {}
     },
   },
@@ -60,6 +61,24 @@ const removal =
     const poolId = state.map.tables.devices.get(id)?.poolId
     return buildRemoveDevice(state, id, poolId ? mdm.registry.thinAllocatedBytes(poolId) : 0)
   }
+
+/** The device holds nothing any more: it goes, and with the last one its SDS that is being removed. */
+export async function finishRemoval(mdm: Mdm, device: Device): Promise<void> {
+  const { removed } = await mdm.proposer.propose('removeDevice', removal(mdm, device.id))
+  if (!removed) return
+  mdm.ports.log.info('device.removed', { device: device.name })
+  await release(mdm, device)
+  const sds = mdm.map.tables.sdss.get(device.sdsId)
+  if (sds?.removing) await finishSds(mdm, sds)
+}
+
+/** An SDS that is being removed and has no device left. */
+export async function finishSds(mdm: Mdm, sds: Sds): Promise<void> {
+  if (devicesOfSds(mdm.map, sds.id).length > 0) return
+  const peer = mdm.registry.sds(sds.id)
+  const { removed } = await mdm.proposer.propose('removeSds', () => ({ id: sds.id, thinAllocated: [] }))
+  if (removed && peer) mdm.drop(peer, 'the SDS was removed from the system')
+}
 
 /** Has the SDS initialise a pending device and commits it as ready; what fails leaves no trace in the map. */
 async function prepare(

@@ -16,6 +16,7 @@ import { daemonHandlers } from './daemon-handlers.js'
 import { deviceHandlers } from './device-handlers.js'
 import type { Handler, Handlers } from './handlers.js'
 import type { Peer } from './peer.js'
+import { policyHandlers } from './policy-handlers.js'
 import { systemReport } from './report.js'
 import { volumeHandlers } from './volume-handlers.js'
 import type { Watch } from './watch.js'
@@ -25,6 +26,7 @@ const handlers: Handlers<Exclude<MdmRequestName, 'hello'>> = {
   ...adminHandlers,
   ...daemonHandlers,
   ...deviceHandlers,
+  ...policyHandlers,
   ...volumeHandlers,
   query: { roles: ['sds', 'sdc', 'tool'], handle: ({ mdm }) => systemReport(mdm) },
 }

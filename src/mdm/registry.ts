@@ -83,6 +83,25 @@ export class Registry {
     return this.#sum(poolId, usage => usage.slotsUsed) * chunkBytes
   }
 
+  /** Chunks that a device can still take, as far as it is known. */
+  freeChunks(deviceId: DeviceId): number {
+    const usage = this.usage.get(deviceId)
+    if (usage) return Math.max(0, usage.slotsTotal - usage.slotsUsed)
+    return Math.floor((this.map.tables.devices.get(deviceId)?.capacityBytes ?? 0) / chunkBytes)
+  }
+
+  /** Chunks that primaries of the pool have still to copy to joining copies. */
+  fillChunksLeft(poolId: PoolId): number {
+    return this.#sum(poolId, usage => usage.resyncChunksLeft)
+  }
+
+  /** The slice's primary says that the copy that joins in this epoch has no room. */
+  isJoiningFull(poolId: PoolId, slice: number, epoch: number): boolean {
+    const primary = this.map.slices.get(poolId)?.[slice]?.primary
+    const full = primary === undefined ? undefined : this.usage.get(primary)?.joiningFull
+    return full?.some(one => one.slice === slice && one.epoch === epoch) ?? false
+  }
+
   #sum(poolId: PoolId, pick: (usage: DeviceUsage) => number): number {
     let sum = 0
     for (const device of this.map.tables.devices.values()) {

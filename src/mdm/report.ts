@@ -6,7 +6,7 @@ import type { PoolCapacity, SliceSummary, SystemReport } from '../wire/control.j
 import type { Mdm } from './context.js'
 
 /** Everything there is to know: the map, and what is true right now. */
-export function systemReport({ map, registry }: Mdm): SystemReport {
+export function systemReport({ map, registry, watch, rebuilds }: Mdm): SystemReport {
   const { tables } = map
   const rows = <Row>(table: Map<string, Row>): Row[] => [...table.values()]
   const count = (matches: (id: string) => boolean, ids: Iterable<string>): number => {
@@ -25,11 +25,13 @@ export function systemReport({ map, registry }: Mdm): SystemReport {
       ...pool,
       capacity: capacityOf({ map, registry }, pool),
       slices: slicesOf({ map, registry }, pool.id),
+      ...rebuilds.progressOf(pool.id),
     })),
     sdss: rows(tables.sdss).map(sds => ({
       ...sds,
       connected: registry.sds(sds.id) !== null,
       devices: devices.filter(device => device.sdsId === sds.id).length,
+      oscillations: watch.oscillations(sds.id),
     })),
     devices: devices.map(device => ({
       ...device,

@@ -17,6 +17,7 @@ import {
   type Verdicts,
 } from '../core/membership/index.js'
 import { type LossFacts, lostRecords, type PoolChanges, rejoinRecords } from '../core/slices/index.js'
+import type { Device } from '../model/index.js'
 import type { Clock, Log, Timer } from '../ports/index.js'
 import type { MdmNotices } from '../wire/control.js'
 import { Partners } from './partners.js'
@@ -186,18 +187,17 @@ export class Watch {
   #lost(): PoolChanges {
     const { convicted, parted } = this.#verdicts
     const { map, epochHigh } = this.state
-    const failed = new Set(this.#failed())
-    const lost = new Map<DeviceId, boolean>()
-    for (const { id, sdsId, state } of map.tables.devices.values())
-      if (convicted.has(sdsId) || state === 'failed' || failed.has(id) || this.#isMissing(id, sdsId)) lost.set(id, true)
+    const lost = new Set<DeviceId>()
+    for (const device of map.tables.devices.values())
+      if (convicted.has(device.sdsId) || this.#isBad(device) || this.#isMissing(device)) lost.add(device.id)
     if (lost.size === 0 && parted.length === 0) return []
     const facts: LossFacts = {
       map,
       epochHigh,
       isLost: id => lost.has(id),
       leavesBeside: (copy, other, copyIsPrimary) => this.#leavesBeside(copy, other, copyIsPrimary),
-      canGoOn: (id, slice) => !failed.has(id) && this.#canGoOn(id, slice),
-      keepsMarks: id => !failed.has(id) && map.tables.devices.get(id)?.state !== 'failed',
+      canGoOn: (id, slice) => this.canGoOn(id, slice),
+      keepsMarks: id => !this.#isBad(map.tables.devices.get(id)!),
     }
     return lostRecords(facts)
   }
@@ -213,21 +213,25 @@ export class Watch {
     return rejoinRecords({ map, epochHigh, mayJoin })
   }
 
-  /** Devices whose SDS says that they fail. */
+  /** Devices that are to be called failed from now on. */
   #failed(): DeviceId[] {
-    const failed: DeviceId[] = []
-    for (const { id, sdsId, state } of this.state.map.tables.devices.values())
-      if ((state === 'ready' || state === 'removing') && this.registry.usage.get(id)?.error && this.isLively(sdsId))
-        failed.push(id)
-    return failed
+    const ready = [...this.state.map.tables.devices.values()].filter(({ state }) => state === 'ready')
+    return ready.filter(device => this.#isBad(device)).map(({ id }) => id)
   }
 
-  #isMissing(id: DeviceId, sdsId: SdsId): boolean {
+  /** It has failed, or its SDS says so. */
+  #isBad({ id, sdsId, state }: Device): boolean {
+    return state === 'failed' || (Boolean(this.registry.usage.get(id)?.error) && this.isLively(sdsId))
+  }
+
+  #isMissing({ id, sdsId, state }: Device): boolean {
+    if (state === 'pending') return false
     if (!this.isLively(sdsId) || this.registry.isPresent(id)) return false
     return this.clock.nowMs() - (this.#registeredAtMs.get(sdsId) ?? this.clock.nowMs()) >= missingMs
   }
 
-  #canGoOn(id: DeviceId, slice: number): boolean {
+  /** It may stand alone for the slice. */
+  canGoOn(id: DeviceId, slice: number): boolean {
     const device = this.state.map.tables.devices.get(id)
     if (!device || device.waiting?.slices.includes(slice)) return false
     return this.isLively(device.sdsId) && this.isPresent(id)

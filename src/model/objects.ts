@@ -88,6 +88,8 @@ export interface Sds {
   processId: string
   /** Instant maintenance: its copies have left, frozen, and nobody copies them elsewhere meanwhile. */
   maintenance?: boolean
+  /** It is being removed: its devices are drained, and it goes with the last of them. */
+  removing?: boolean
 }
 
 export interface Device {

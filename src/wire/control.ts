@@ -52,6 +52,20 @@ const name = z.string().max(256)
 const endpoint = z.object({ host: z.string().min(1).max(255), port: z.number().int().min(1).max(65535) })
 const limit = count.nullable()
 
+const ioPolicy = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('unlimited') }),
+  z.object({ kind: z.literal('limitNumOfConcurrentIos'), concurrentIos: count }),
+  z.object({ kind: z.literal('favorAppIos'), concurrentIos: count, bandwidthKbPerSec: count }),
+  z.object({
+    kind: z.literal('dynamicBwThrottling'),
+    concurrentIos: count,
+    bandwidthKbPerSec: count,
+    appIopsThreshold: count,
+    appBandwidthKbPerSecThreshold: count,
+    quietPeriodMs: count,
+  }),
+])
+
 /** What an SDS found on one of its devices when it opened it. */
 const openedDevice = z.object({
   deviceId: hexId,
@@ -124,6 +138,17 @@ export const mdmRequests = {
     protectionDomain: ref.optional(),
     policy: z.object({ iops: count, bandwidthKbPerSecPerGb: count }).nullable(),
   }),
+
+  /** How fast joining copies are filled, per device; null: the default. */
+  setRebuildPolicy: z.object({ pool: ref, protectionDomain: ref.optional(), policy: ioPolicy.nullable() }),
+  setRebalancePolicy: z.object({ pool: ref, protectionDomain: ref.optional(), policy: ioPolicy.nullable() }),
+  /** How long a copy may be away before its slices are copied elsewhere; null: the default. */
+  setGracePeriod: z.object({ pool: ref, protectionDomain: ref.optional(), gracePeriodMs: count.nullable() }),
+
+  /** Its copies leave, frozen, and nobody copies them elsewhere; refused where any data would be left without a copy. */
+  enterMaintenance: z.object({ sds: ref }),
+  /** They join again, by what was written meanwhile. */
+  exitMaintenance: z.object({ sds: ref }),
 
   /** The SDS daemon at `endpoint` must have contacted this MDM. */
   addSds: z.object({ protectionDomain: ref, faultSet: ref.optional(), name, endpoint }),
@@ -294,12 +319,31 @@ export interface SystemReport {
   mapVersion: number
   protectionDomains: ProtectionDomain[]
   faultSets: FaultSet[]
-  pools: (StoragePool & { capacity: PoolCapacity; slices: SliceSummary })[]
-  sdss: (Sds & { connected: boolean; devices: number })[]
+  pools: (StoragePool & {
+    capacity: PoolCapacity
+    slices: SliceSummary
+    /** Filling slices that lack a copy, and moving copies to where they are wished. */
+    rebuild?: FillProgress
+    rebalance?: FillProgress
+  })[]
+  /** `oscillations`: how often it was thrown out in the last minute, hour and day. */
+  sdss: (Sds & {
+    connected: boolean
+    devices: number
+    oscillations?: { short: number; medium: number; long: number }
+  })[]
   devices: (Device & { connected: boolean; usage: MdmNotices['sdsStatus']['devices'][number] | null })[]
   volumes: (Volume & { mappedTo: number })[]
   sdcs: (Sdc & { connected: boolean; address: Endpoint | null; exports: MdmNotices['sdcStatus']['exports'] })[]
   mappings: (Mapping & { effectiveIops: number; effectiveBandwidthKbPerSec: number })[]
+}
+
+/** `percent`: 0 to 100, whole; 100 where nothing is left. */
+export interface FillProgress {
+  bytesLeft: number
+  bytesTotal: number
+  percent: number
+  slicesLeft: number
 }
 
 /** Bytes. `usable` counts data once; the others up to `spareBytes` count both copies. */

@@ -47,16 +47,21 @@ function placeableBytes(map: ClusterMap, poolId: PoolId): number {
   if (!slices) return 0
   let chunksPerSlice = Number.MAX_SAFE_INTEGER
   for (const [deviceId, copies] of copiesByDevice(map, poolId)) {
-    const chunks = Math.floor((map.tables.devices.get(deviceId)?.capacityBytes ?? 0) / chunkBytes)
+    const device = map.tables.devices.get(deviceId)
+    // What is drained or dead bounds nobody: its copies will stand elsewhere.
+    if (device?.state !== 'ready') continue
+    const chunks = Math.floor(device.capacityBytes / chunkBytes)
     chunksPerSlice = Math.min(chunksPerSlice, Math.floor(chunks / copies))
   }
   return chunksPerSlice === Number.MAX_SAFE_INTEGER ? 0 : chunksPerSlice * slices.length * chunkBytes
 }
 
+/** Two for every slice, as they will stand: a copy that is moved counts where it goes, one that is away where it was. */
 function copiesByDevice(map: ClusterMap, poolId: PoolId): Map<string, number> {
   const copies = new Map<string, number>()
-  for (const record of map.slices.get(poolId) ?? [])
-    for (const deviceId of copiesOf(record)) copies.set(deviceId, (copies.get(deviceId) ?? 0) + 1)
+  for (const { primary, secondary, joining, left = null } of map.slices.get(poolId) ?? [])
+    for (const deviceId of [primary, joining ?? secondary ?? left])
+      if (deviceId !== null) copies.set(deviceId, (copies.get(deviceId) ?? 0) + 1)
   return copies
 }
 

@@ -26,7 +26,7 @@ export function buildRemoveDevice(state: MdmState, id: DeviceId, thinAllocatedBy
   const device = find(state, 'devices', id)
   // A pending device is not in the table: the table stays.
   const plan =
-    device.state !== 'ready' || hasVolumes(state.map, device.poolId)
+    device.state === 'pending' || hasVolumes(state.map, device.poolId)
       ? null
       : planPool(state, mapWithDevice(state.map, device, null), device.poolId)
   return { id, plan, thinAllocatedBytes }

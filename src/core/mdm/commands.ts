@@ -9,7 +9,7 @@ import type {
   SystemId,
   VolumeId,
 } from '../../base/ids.js'
-import type { Endpoint, LimitPolicy, Mapping, SliceRecord, Volume } from '../../model/index.js'
+import type { Endpoint, IoPolicy, LimitPolicy, Mapping, SliceRecord, Volume } from '../../model/index.js'
 import type { OpenedDevice } from '../../wire/control.js'
 import type { JoinedCopy, PoolChanges, Settlement } from '../slices/index.js'
 
@@ -21,7 +21,6 @@ export type SliceReason =
   | 'rebalance'
   | 'roles swapped'
   | 'fill abandoned'
-  | 'copies forgotten'
 
 /** A pool's new slice table: the planner's result, only checked when it is applied. `null`: it can have none. */
 export interface PoolPlan {
@@ -60,6 +59,10 @@ export interface Commands {
   setZeroPadding: { id: PoolId; zeroPadding: boolean }
   setSparePercent: { id: PoolId; sparePercent: number | null } & ThinAllocated
   setLimitPolicy: { id: PoolId; policy: LimitPolicy | null }
+  /** null: the default. */
+  setRebuildPolicy: { id: PoolId; policy: IoPolicy | null }
+  setRebalancePolicy: { id: PoolId; policy: IoPolicy | null }
+  setGracePeriod: { id: PoolId; gracePeriodMs: number | null }
 
   addSds: {
     protectionDomainId: ProtectionDomainId
@@ -69,7 +72,8 @@ export interface Commands {
     guid: string
   }
   renameSds: { id: SdsId; name: string }
-  removeSds: { id: SdsId }
+  /** With devices: they are drained first, and this is asked once more when the last of them is gone. */
+  removeSds: { id: SdsId; thinAllocated: [PoolId, number][] }
   /** A process of an SDS that was not registered before; carries what its return does to slices. */
   registerSds: {
     id: SdsId
@@ -82,6 +86,9 @@ export interface Commands {
   settle: { settlement: Settlement }
   /** On the MDM's own initiative; `why` is for people. `failed`: devices that have failed, in the same entry. */
   changeSlices: { why: SliceReason; slices: PoolChanges; failed: DeviceId[] }
+  /** `slices`: the records without its copies; refused where they do not cover all of them. */
+  enterMaintenance: { id: SdsId; slices: PoolChanges }
+  exitMaintenance: { id: SdsId }
   copiesJoined: { sdsId: SdsId; incarnation: number; poolId: PoolId; slices: JoinedCopy[] }
 
   /** `name` null: the MDM makes one. */
@@ -89,6 +96,7 @@ export interface Commands {
   /** The SDS has initialised a pending device. `plan` is absent while the pool's volumes keep the table as it is. */
   deviceReady: { id: DeviceId; capacityBytes: number; path: string; plan: PoolPlan | null }
   renameDevice: { id: DeviceId; name: string }
+  /** One that holds copies of volumes is drained first; `plan` is for a pool without volumes. */
   removeDevice: { id: DeviceId; plan: PoolPlan | null } & ThinAllocated
 
   /** `plan`: for the pool's first volume, where a ready device holds no copies yet. */
@@ -135,6 +143,9 @@ export interface CommandAnswers {
   addPool: { id: PoolId }
   addSds: { id: SdsId }
   registerSds: { sdsId: SdsId; incarnation: number }
+  /** False: it goes by itself when it holds nothing any more. */
+  removeSds: { removed: boolean }
+  removeDevice: { removed: boolean }
   copiesJoined: { joined: number }
   addDevice: { id: DeviceId }
   addVolume: { id: VolumeId; sizeBytes: number }

@@ -1,6 +1,7 @@
 export { buildAddVolume, buildDeviceReady, buildRemoveDevice } from './build.js'
 export type { Command, CommandAnswer, CommandKind, Commands, LogEntry, PoolPlan, SliceReason } from './commands.js'
 export { answeredBefore, apply, type Decision, decide } from './decide.js'
+export { holdsCopies as holdingCopies } from './deciders/devices.js'
 export { checkEpochs, returnedDevices } from './deciders/sdss.js'
 export { hasVolumes } from './plan.js'
 export { resolve } from './refs.js'

@@ -2,8 +2,9 @@ import { StorageError } from '../../../base/errors.js'
 import type { DeviceId } from '../../../base/ids.js'
 import { deviceBytesMin } from '../../../base/limits.js'
 import { chunkBytes, GiB } from '../../../base/units.js'
-import { copiesOf, type Device, type MapChange } from '../../../model/index.js'
+import { copiesOf, type Device, type MapChange, type SliceRecord, type StoragePool } from '../../../model/index.js'
 import { admitShrink, poolAccounts } from '../../capacity/index.js'
+import { readyDevices } from '../../placement/index.js'
 import type { PoolPlan } from '../commands.js'
 import { checkLimit, type Deciders, done, drop, find, put, rows } from '../decider.js'
 import { checkName, checkUnique } from '../names.js'
@@ -26,6 +27,8 @@ export const deviceDeciders: Deciders<'addDevice' | 'deviceReady' | 'renameDevic
         pool: pool.name,
         remedy: 'choose a pool of the SDS’s protection domain',
       })
+    if (sds.removing)
+      throw new StorageError('IN_USE', { detail: 'the SDS is being removed', sds: sds.name, remedy: 'use another SDS' })
     const same = ofSds.find(device => device.path === path)
     if (same)
       throw new StorageError('ALREADY_EXISTS', {
@@ -82,18 +85,46 @@ export const deviceDeciders: Deciders<'addDevice' | 'deviceReady' | 'renameDevic
     const device = find(state, 'devices', id)
     const pool = find(state, 'pools', device.poolId)
     if (hasVolumes(state.map, pool.id)) {
-      if (holdsCopies(state, id))
-        throw new StorageError('IN_USE', {
-          detail: 'the device holds copies of the pool’s volumes',
-          device: device.name,
-          pool: pool.name,
-          remedy: 'remove the volumes of the pool first',
-        })
-      const after = poolAccounts(mapWithDevice(state.map, device, null), pool.id)
-      admitShrink(pool, after, thinAllocatedBytes, 'removing this device')
+      if (device.state !== 'removing') admitRemoval(state, pool, [device], thinAllocatedBytes, 'removing this device')
+      // What it holds is copied elsewhere first; then this is asked once more.
+      if (holdsCopies(state, id)) {
+        const changes = device.state === 'removing' ? [] : [put('devices', { ...device, state: 'removing' as const })]
+        return { changes, answer: { removed: false } }
+      }
     }
-    return done(...tableAfter(state, device, null, plan), drop('devices', id))
+    const changes = [...tableAfter(state, device, null, plan), ...forgotten(state, device), drop('devices', id)]
+    return { changes, answer: { removed: true } }
   },
+}
+
+/** Throws unless the pool can do without the devices: two copies can be placed, and its volumes fit beside the spare. */
+export function admitRemoval(
+  state: MdmState,
+  pool: StoragePool,
+  devices: readonly Device[],
+  thinAllocatedBytes: number,
+  what: string,
+): void {
+  let map = state.map
+  for (const device of devices) map = mapWithDevice(map, device, null)
+  const units = new Set(readyDevices(map, pool.id).map(({ faultUnit }) => faultUnit))
+  if (units.size < 2 && devices.some(({ id }) => holdsCopies(state, id)))
+    throw new StorageError('PLACEMENT', {
+      detail: `${what} would leave the pool’s volumes without a place for two copies`,
+      pool: pool.name,
+      faultUnits: units.size,
+      remedy: 'add devices of SDSs in other fault sets first, or remove the volumes',
+    })
+  admitShrink(pool, poolAccounts(map, pool.id), thinAllocatedBytes, what)
+}
+
+/** Nobody waits for the return of a copy whose device is gone. */
+function forgotten(state: MdmState, { id, poolId }: Device): MapChange[] {
+  const epoch = (state.epochHigh.get(poolId) ?? 0) + 1
+  const slices: SliceRecord[] = []
+  for (const record of state.map.slices.get(poolId) ?? [])
+    if (record.left === id) slices.push({ ...record, left: null, epoch })
+  return slices.length > 0 ? [{ kind: 'slices', poolId, slices }] : []
 }
 
 /** While the pool has no volumes its table follows its ready devices; afterwards it stays. */
@@ -106,7 +137,8 @@ function tableAfter(state: MdmState, before: Device, after: Device | null, plan:
   return []
 }
 
-function holdsCopies(state: MdmState, id: DeviceId): boolean {
+/** Some slice names the device as a copy. */
+export function holdsCopies(state: MdmState, id: DeviceId): boolean {
   const records = state.map.slices.get(state.map.tables.devices.get(id)!.poolId) ?? []
   return records.some(record => copiesOf(record).includes(id))
 }

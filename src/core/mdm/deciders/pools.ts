@@ -4,12 +4,21 @@ import { accountsWith, admitShrink } from '../../capacity/index.js'
 import { checkLimit, checkUnused, type Deciders, done, drop, find, put, rows } from '../decider.js'
 import { checkIopsLimit } from '../limits.js'
 import { checkName, checkUnique } from '../names.js'
+import { checkGracePeriod, checkIoPolicy } from '../policies.js'
 import { nextId } from '../state.js'
 import { systemLimits } from '../system-limits.js'
 
 /** Storage pools and their policies. */
 export const poolDeciders: Deciders<
-  'addPool' | 'renamePool' | 'removePool' | 'setZeroPadding' | 'setSparePercent' | 'setLimitPolicy'
+  | 'addPool'
+  | 'renamePool'
+  | 'removePool'
+  | 'setZeroPadding'
+  | 'setSparePercent'
+  | 'setLimitPolicy'
+  | 'setRebuildPolicy'
+  | 'setRebalancePolicy'
+  | 'setGracePeriod'
 > = {
   addPool(state, { protectionDomainId, name, zeroPadding, sparePercent, sliceCount }) {
     const domain = find(state, 'protectionDomains', protectionDomainId)
@@ -74,6 +83,24 @@ export const poolDeciders: Deciders<
     const pool = find(state, 'pools', id)
     if (policy) checkIopsLimit(policy.iops, { pool: pool.name })
     return done(put('pools', { ...pool, limitPolicy: policy }))
+  },
+
+  setRebuildPolicy(state, { id, policy }) {
+    const { rebuildPolicy: _, ...pool } = find(state, 'pools', id)
+    if (policy) checkIoPolicy(policy, pool.name)
+    return done(put('pools', policy ? { ...pool, rebuildPolicy: policy } : pool))
+  },
+
+  setRebalancePolicy(state, { id, policy }) {
+    const { rebalancePolicy: _, ...pool } = find(state, 'pools', id)
+    if (policy) checkIoPolicy(policy, pool.name)
+    return done(put('pools', policy ? { ...pool, rebalancePolicy: policy } : pool))
+  },
+
+  setGracePeriod(state, { id, gracePeriodMs }) {
+    const { gracePeriodMs: _, ...pool } = find(state, 'pools', id)
+    if (gracePeriodMs !== null) checkGracePeriod(gracePeriodMs, pool.name)
+    return done(put('pools', gracePeriodMs === null ? pool : { ...pool, gracePeriodMs }))
   },
 }
 

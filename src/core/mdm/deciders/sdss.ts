@@ -5,9 +5,11 @@ import type { OpenedDevice } from '../../../wire/control.js'
 import { joinedRecords } from '../../slices/index.js'
 import { checkLimit, checkUnused, type Deciders, done, drop, find, put, rows } from '../decider.js'
 import { checkName, checkUnique } from '../names.js'
+import { hasVolumes } from '../plan.js'
 import { settlementChanges } from '../settlement.js'
 import { type MdmState, nextId } from '../state.js'
 import { systemLimits } from '../system-limits.js'
+import { admitRemoval } from './devices.js'
 
 /** SDSs: what people add, and what their processes report. */
 export const sdsDeciders: Deciders<'addSds' | 'renameSds' | 'removeSds' | 'registerSds' | 'settle' | 'copiesJoined'> = {
@@ -47,11 +49,21 @@ export const sdsDeciders: Deciders<'addSds' | 'renameSds' | 'removeSds' | 'regis
     return done(put('sdss', { ...sds, name }))
   },
 
-  removeSds(state, { id }) {
-    const { name } = find(state, 'sdss', id)
+  removeSds(state, { id, thinAllocated }) {
+    const sds = find(state, 'sdss', id)
     const devices = rows(state, 'devices').filter(device => device.sdsId === id)
-    checkUnused('SDS', name, devices, 'devices', 'remove its devices first')
-    return done(drop('sdss', id))
+    if (devices.length === 0) return { changes: [drop('sdss', id)], answer: { removed: true } }
+    if (sds.removing) return { changes: [], answer: { removed: false } }
+    const pending = devices.filter(({ state }) => state === 'pending')
+    checkUnused('SDS', sds.name, pending, 'devices that are being initialised', 'try again when that is done')
+    const thin = new Map(thinAllocated)
+    for (const poolId of new Set(devices.map(device => device.poolId))) {
+      const inPool = devices.filter(device => device.poolId === poolId)
+      const pool = find(state, 'pools', poolId)
+      if (hasVolumes(state.map, poolId)) admitRemoval(state, pool, inPool, thin.get(poolId) ?? 0, 'removing this SDS')
+    }
+    const drained = devices.map(device => put('devices', { ...device, state: 'removing' }))
+    return { changes: [put('sdss', { ...sds, removing: true }), ...drained], answer: { removed: false } }
   },
 
   registerSds(state, { id, processId, endpoint, devices, settlement }) {

@@ -2,6 +2,7 @@ import t from 'tap'
 import type { FaultSetId, SystemId, VolumeId } from '../../../../src/base/ids.js'
 import { GiB } from '../../../../src/base/units.js'
 import { digest } from '../../../../src/core/mdm/index.js'
+import type { IoPolicy } from '../../../../src/model/index.js'
 import {
   addDevice,
   addSdc,
@@ -121,25 +122,143 @@ t.test('removal: what is mapped or not empty stays', async t => {
   t.equal(machine.refused('removeSdc', { id: sdcId }).code, 'IN_USE')
   t.equal(machine.refused('removePool', { id: pool }).code, 'IN_USE')
   t.equal(machine.refused('removeProtectionDomain', { id: domain }).code, 'IN_USE')
-  t.equal(machine.refused('removeSds', { id: sdss[0]! }).code, 'IN_USE')
   const faultSetId = machine.state.map.tables.sdss.get(sdss[0]!)!.faultSetId as FaultSetId
   t.equal(machine.refused('removeFaultSet', { id: faultSetId }).code, 'IN_USE')
-  t.match(machine.refused('removeDevice', removeDeviceCommand(made, devices[0]!)), {
-    code: 'IN_USE',
-    context: { remedy: /remove the volumes/ },
-  })
-
   machine.do('unmapVolume', { volumeId, sdcId: null })
   machine.do('removeVolume', { id: volumeId })
   for (const id of devices) machine.do('removeDevice', removeDeviceCommand(made, id))
   machine.do('removePool', { id: pool })
-  for (const id of sdss) machine.do('removeSds', { id })
+  for (const id of sdss) t.same(machine.do('removeSds', { id, thinAllocated: [] }), { removed: true })
   for (const id of machine.state.map.tables.faultSets.keys()) machine.do('removeFaultSet', { id: id as FaultSetId })
   machine.do('removeProtectionDomain', { id: domain })
   machine.do('removeSdc', { id: sdcId })
   const { map } = machine.state
   t.equal(map.slices.size, 0)
   for (const [name, table] of Object.entries(map.tables)) t.equal(table.size, name === 'systems' ? 1 : 0, name)
+})
+
+t.test(
+  'removal of a device that holds copies: refused where the pool cannot do without, else drained first',
+  async t => {
+    const made = four()
+    const { machine, pool, devices } = made
+    const remove = (id: (typeof devices)[number]) => removeDeviceCommand(made, id)
+    const volume = addVolume(made, 'v', 8, 'thick')
+    const before = machine.slices(pool)
+    t.same(machine.do('removeDevice', remove(devices[3]!)), { removed: false })
+    t.equal(machine.state.map.tables.devices.get(devices[3]!)!.state, 'removing')
+    t.equal(machine.slices(pool), before, 'its copies stand')
+    t.same(machine.do('removeDevice', remove(devices[3]!)), { removed: false }, 'asked again: as before')
+    t.same(machine.lastChanges, [])
+
+    const moved = before.map(record => {
+      const { slice, primary, secondary } = record
+      if (![primary, secondary].includes(devices[3]!)) return record
+      const stays = primary === devices[3] ? secondary! : primary
+      const epoch = record.epoch + 1
+      return { ...record, slice, epoch, primary: stays, secondary: devices.find(id => id !== stays)!, left: null }
+    })
+    machine.state.map.slices.set(pool, moved)
+    t.same(machine.do('removeDevice', remove(devices[3]!)), { removed: true }, 'it holds nothing any more')
+    addVolume(made, 'w', 8, 'thick')
+    t.match(machine.refused('removeDevice', remove(devices[2]!)), {
+      code: 'CAPACITY',
+      context: { pool: 'pool1', remedy: /add devices/ },
+    })
+    machine.do('removeVolume', { id: volume })
+  },
+)
+
+t.test('removal of an SDS with devices: all are drained, and it goes with the last', async t => {
+  const made = four()
+  const { machine, sdss, devices, pool } = made
+  addVolume(made, 'v', 8, 'thin')
+  const remove = { id: sdss[0]!, thinAllocated: [] }
+  t.same(machine.do('removeSds', remove), { removed: false })
+  t.equal(machine.state.map.tables.sdss.get(sdss[0]!)!.removing, true)
+  t.equal(machine.state.map.tables.devices.get(devices[0]!)!.state, 'removing')
+  t.same(machine.do('removeSds', remove), { removed: false })
+  t.same(machine.lastChanges, [])
+  const add = { sdsId: sdss[0]!, poolId: pool, path: '/new', name: null }
+  t.match(machine.refused('addDevice', add), { code: 'IN_USE', context: { sds: 'sds-0' } })
+})
+
+t.test('removal that would leave one fault unit is refused while the pool has volumes', async t => {
+  const made = cluster([16 * GiB, 16 * GiB])
+  addVolume(made, 'v', 8, 'thin')
+  const { machine, sdss, devices } = made
+  t.equal(machine.refused('removeDevice', removeDeviceCommand(made, devices[0]!)).code, 'PLACEMENT')
+  t.equal(machine.refused('removeSds', { id: sdss[0]!, thinAllocated: [] }).code, 'PLACEMENT')
+})
+
+t.test('a device that goes is nobody’s copy that left any more', async t => {
+  const made = four()
+  const { machine, pool, devices } = made
+  addVolume(made, 'v', 8, 'thin')
+  const table = machine.slices(pool).map(record => {
+    const { primary, secondary } = record
+    const other = primary === devices[0] ? secondary! : primary
+    return [primary, secondary].includes(devices[0]!)
+      ? { ...record, primary: other, secondary: null, left: devices[0]! }
+      : record
+  })
+  machine.state.map.slices.set(pool, table)
+  const high = machine.state.epochHigh.get(pool)!
+  t.same(machine.do('removeDevice', removeDeviceCommand(made, devices[0]!)), { removed: true })
+  t.ok(machine.slices(pool).every(({ left = null }) => left === null))
+  t.ok(machine.slices(pool).some(({ secondary, epoch }) => secondary === null && epoch > high))
+})
+
+t.test('policies: ScaleIO’s ranges; null goes back to the default', async t => {
+  const { machine, pool } = four()
+  const policyOf = () => machine.state.map.tables.pools.get(pool)!.rebuildPolicy
+  for (const kind of ['setRebuildPolicy', 'setRebalancePolicy'] as const) {
+    const set = (policy: IoPolicy) => ({ id: pool, policy })
+    for (const concurrentIos of [0, 21, 1.5])
+      t.match(machine.refused(kind, set({ kind: 'limitNumOfConcurrentIos', concurrentIos })), {
+        code: 'BAD_ARGUMENT',
+        context: { pool: 'pool1', detail: /from 1 to 20/ },
+      })
+    for (const bandwidthKbPerSec of [1023, 1024 * 1024 + 1])
+      t.match(machine.refused(kind, set({ kind: 'favorAppIos', concurrentIos: 1, bandwidthKbPerSec })), {
+        context: { detail: /from 1024 to 1048576/ },
+      })
+    machine.do(kind, set({ kind: 'favorAppIos', concurrentIos: 20, bandwidthKbPerSec: 1024 }))
+  }
+  t.match(policyOf(), { kind: 'favorAppIos', concurrentIos: 20 })
+  machine.do('setRebuildPolicy', { id: pool, policy: null })
+  t.equal(policyOf(), undefined)
+  t.equal(machine.refused('setGracePeriod', { id: pool, gracePeriodMs: -1 }).code, 'BAD_ARGUMENT')
+  machine.do('setGracePeriod', { id: pool, gracePeriodMs: 0 })
+  t.equal(machine.state.map.tables.pools.get(pool)!.gracePeriodMs, 0)
+})
+
+t.test('maintenance: one SDS at a time, and only where no slice needs it', async t => {
+  const made = four()
+  const { machine, pool, sdss, devices } = made
+  const left = (id: (typeof devices)[number]) => ({
+    poolId: pool,
+    changes: machine.slices(pool).flatMap(record => {
+      if (![record.primary, record.secondary].includes(id)) return []
+      const primary = record.primary === id ? record.secondary! : record.primary
+      return [
+        { replaces: record.epoch, record: { ...record, primary, secondary: null, left: id, epoch: record.epoch + 1 } },
+      ]
+    }),
+  })
+  const all = left(devices[0]!)
+  const some = { ...all, changes: all.changes.slice(1) }
+  t.match(machine.refused('enterMaintenance', { id: sdss[0]!, slices: [some] }), {
+    code: 'IN_USE',
+    context: { sds: 'sds-0', slices: 1 },
+  })
+  machine.do('enterMaintenance', { id: sdss[0]!, slices: [all] })
+  t.equal(machine.state.map.tables.sdss.get(sdss[0]!)!.maintenance, true)
+  t.match(machine.refused('enterMaintenance', { id: sdss[1]!, slices: [] }), { context: { other: 'sds-0' } })
+  machine.do('exitMaintenance', { id: sdss[0]! })
+  t.equal(machine.state.map.tables.sdss.get(sdss[0]!)!.maintenance, undefined)
+  machine.do('exitMaintenance', { id: sdss[0]! })
+  t.same(machine.lastChanges, [], 'again: nothing')
 })
 
 t.test('zero padding can be changed only while the pool has no devices', async t => {

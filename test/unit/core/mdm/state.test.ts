@@ -98,6 +98,7 @@ t.test('decide is total: any command on any state gives changes or an error, and
     capacityBytes: numbers,
     thinAllocatedBytes: numbers,
     incarnation: numbers,
+    gracePeriodMs: fc.option(numbers),
     type: fc.constantFrom('thin', 'thick'),
     policy: fc.option(fc.record({ iops: numbers, bandwidthKbPerSecPerGb: numbers })),
     iopsLimit: fc.option(numbers),
@@ -120,6 +121,7 @@ t.test('decide is total: any command on any state gives changes or an error, and
       ' ',
     ),
     ...'growVolume removeVolume registerSdc renameSdc removeSdc mapVolume unmapVolume setMappingLimits'.split(' '),
+    ...'setRebuildPolicy setRebalancePolicy setGracePeriod exitMaintenance'.split(' '),
   )
   fc.assert(
     fc.property(fc.array(fc.tuple(kinds, fields), { maxLength: 30 }), commands => {
