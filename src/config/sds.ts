@@ -1,10 +1,36 @@
+import { StorageError } from '../base/errors.js'
 import { isId } from '../base/ids.js'
 import { type ConfigKeys, ConfigMistake, type ConfigOf, type ConfigValue } from './keys.js'
-import { oneOf, parseEndpoint, parseEndpointList, parsePath, parsePathList, parseText } from './parse.js'
+import {
+  oneOf,
+  parseDurationMs,
+  parseEndpoint,
+  parseEndpointList,
+  parsePath,
+  parsePathList,
+  parseText,
+} from './parse.js'
 
 function parseSystemId(value: ConfigValue): string {
   if (!isId(value)) throw new ConfigMistake('a system id is 16 hexadecimal digits, as "scli --query_all" shows it')
   return value
+}
+
+/** A shorter lease would run out in ordinary pauses of a busy host; a longer one would hold up every promotion. */
+const leaseMsMin = 200
+const leaseMsMax = 30_000
+
+function parseLease(value: ConfigValue): number {
+  const leaseMs = parseDurationMs(value)
+  if (leaseMs < leaseMsMin || leaseMs > leaseMsMax)
+    throw new ConfigMistake(`write ${leaseMsMin} ms to ${leaseMsMax / 1_000} s`)
+  return leaseMs
+}
+
+function parseHeartbeat(value: ConfigValue): number {
+  const heartbeatMs = parseDurationMs(value)
+  if (heartbeatMs < 10 || heartbeatMs > leaseMsMax / 2) throw new ConfigMistake('write 10 ms to half of lease.timeout')
+  return heartbeatMs
 }
 
 /** The keys of sds.yaml. */
@@ -26,6 +52,18 @@ export const sdsKeys = {
     help: 'directories and devices in which the devices of this SDS are looked for',
   },
   ioMode: { key: 'io.mode', parse: oneOf('direct', 'buffered'), default: 'direct', help: 'page cache or not' },
+  leaseTimeoutMs: {
+    key: 'lease.timeout',
+    parse: parseLease,
+    default: '1 s',
+    help: 'how long a promise between two SDSs holds; the same on all SDSs',
+  },
+  leaseHeartbeatMs: {
+    key: 'lease.heartbeat',
+    parse: parseHeartbeat,
+    default: '250 ms',
+    help: 'how often leases are renewed and the MDM hears from this SDS; at most half of lease.timeout',
+  },
   logLevel: {
     key: 'log.level',
     parse: oneOf('error', 'warn', 'info', 'debug'),
@@ -36,3 +74,12 @@ export const sdsKeys = {
 } as const satisfies ConfigKeys
 
 export type SdsConfig = ConfigOf<typeof sdsKeys>
+
+/** What concerns more than one key; throws CONFIGURATION. */
+export function checkSdsConfig({ leaseTimeoutMs, leaseHeartbeatMs }: SdsConfig): void {
+  if (leaseHeartbeatMs * 2 <= leaseTimeoutMs) return
+  throw new StorageError('CONFIGURATION', {
+    detail: `lease.heartbeat = ${leaseHeartbeatMs} ms: a lease of ${leaseTimeoutMs} ms would run out between two renewals`,
+    remedy: 'write at most half of lease.timeout',
+  })
+}

@@ -1,7 +1,7 @@
 import type net from 'node:net'
 import { StorageError } from '../base/errors.js'
 import type { Endpoint } from '../model/objects.js'
-import type { Connection, ConnectionHandlers } from '../ports/link.js'
+import type { CloseReason, Connection, ConnectionHandlers } from '../ports/link.js'
 import { systemClock } from './clock.js'
 import type { Codec } from './tcp-codec.js'
 
@@ -15,6 +15,7 @@ export class TcpConnection<Message> implements Connection<Message> {
   #flushing = false
   #unwrittenBytes = 0
   #reason = 'closed by the other side'
+  #why: CloseReason = 'other'
   readonly #flush = () => this.#write()
   readonly #deliver = (message: Message) => {
     if (!this.#closed) this.#handlers!.onMessage(message)
@@ -29,8 +30,9 @@ export class TcpConnection<Message> implements Connection<Message> {
   start(handlers: ConnectionHandlers<Message>): void {
     this.#handlers = handlers
     this.socket.on('data', (bytes: Buffer) => this.#take(bytes))
-    this.socket.on('error', error => {
+    this.socket.on('error', (error: NodeJS.ErrnoException) => {
       this.#reason = error.message
+      if (error.code === 'ECONNREFUSED') this.#why = 'refused'
     })
     this.socket.on('close', () => this.#ended(this.#reason))
   }
@@ -103,6 +105,6 @@ export class TcpConnection<Message> implements Connection<Message> {
   #ended(reason: string): void {
     if (this.#closed) return
     this.#closed = true
-    this.#handlers!.onClose(reason)
+    this.#handlers!.onClose(reason, this.#why)
   }
 }

@@ -17,10 +17,13 @@ export interface Connection<Message> {
   close(): void
 }
 
+/** `refused`: the connection never came up because nobody listens there, so the process is gone. */
+export type CloseReason = 'refused' | 'other'
+
 export interface ConnectionHandlers<Message> {
   onMessage(message: Message): void
   /** Called once, when the connection ends by itself or by the other side (not after `close()`), or never came up. */
-  onClose(reason: string): void
+  onClose(reason: string, why?: CloseReason): void
 }
 
 export interface Listener {

@@ -31,6 +31,14 @@ export function checkClientRequest(context: SdsContext, session: Session, frame:
   return record!.primary === session.device.id ? 'admit' : 'BAD_REQUEST'
 }
 
+/** What a request gets besides when it arrives, and then not again: the slice must be ours to act on. */
+export function checkArrival(context: SdsContext, session: Session, frame: DataFrame): Verdict {
+  const verdict = checkClientRequest(context, session, frame)
+  if (verdict !== 'admit') return verdict
+  const { pool, slice } = frame
+  return context.leases.mayAct(pool, slice) && !context.drains.has(pool, slice) ? 'admit' : 'park'
+}
+
 /** The same for what the primary of the slice, and nobody else, asks of another copy. */
 export function checkCopyRequest(context: SdsContext, session: Session, frame: DataFrame): Verdict {
   const { view } = context

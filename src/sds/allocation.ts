@@ -36,12 +36,17 @@ export function answerAllocation(session: Session, frame: DataFrame): void {
     if (record === undefined || !isSettled(session, volume.pool.number, record)) continue
     const role = roleOf(record, device.id)
     if (role === 'none' || (role !== 'primary' && session.kind !== 'sds')) continue
+    // What a hole is now is a read like any other: the client asks again.
+    if (session.kind === 'sdc' && !isShown(session, volume.pool.number, record)) continue
     const bit = 1 << (i & 7)
     answered[i >> 3]! |= bit
     if (device.store.has(volume.number, chunk)) allocated[i >> 3]! |= bit
   }
   session.answer(frame, [answered, allocated])
 }
+
+const isShown = ({ context }: Session, pool: number, record: SliceRecord): boolean =>
+  context.leases.mayAct(pool, record.slice) && context.leases.holdsAll(record)
 
 const isSettled = ({ device, context }: Session, pool: number, record: SliceRecord): boolean =>
   device.holds(pool, record) && !context.view.waiting.has(sliceKey(pool, record.slice))

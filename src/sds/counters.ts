@@ -12,6 +12,10 @@ export class SdsCounters {
   copyWrites = 0
   copyReads = 0
   resyncBytes = 0
+  resyncMarkedBytes = 0
+  resyncDifferences = 0
+  marksCleared = 0
+  chunksPruned = 0
   refusedStale = 0
   refusedOther = 0
   parked = 0
@@ -19,6 +23,7 @@ export class SdsCounters {
   sessionsEnded = 0
   peerReconnects = 0
   mediaErrors = 0
+  leaseWaits = 0
 }
 
 const helps: Record<keyof SdsCounters, string> = {
@@ -32,6 +37,10 @@ const helps: Record<keyof SdsCounters, string> = {
   copyWrites: 'Changes carried out for the primaries of other SDSs',
   copyReads: 'Reads served to other SDSs',
   resyncBytes: 'Bytes copied to joining copies',
+  resyncMarkedBytes: 'Of these, bytes of chunks that were marked, where marks sufficed',
+  resyncDifferences: 'Filled slices that were found to differ, and were filled again',
+  marksCleared: 'Write-intent marks cleared while both copies were in sync',
+  chunksPruned: 'Chunks dropped because the device is no longer a copy of their slice',
   refusedStale: 'Requests refused because they named an older configuration',
   refusedOther: 'Requests refused for any other reason',
   parked: 'Requests that waited for the map to catch up',
@@ -39,6 +48,7 @@ const helps: Record<keyof SdsCounters, string> = {
   sessionsEnded: 'Data sessions that ended',
   peerReconnects: 'Sessions to other SDSs that had to be opened again',
   mediaErrors: 'Device operations that failed',
+  leaseWaits: 'Requests that were held until a lease was there',
 }
 
 export function counterSamples(counters: SdsCounters): MetricSample[] {

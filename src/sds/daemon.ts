@@ -1,5 +1,5 @@
 import { type DeviceId, numberOfId, type PoolId } from '../base/ids.js'
-import type { SdsConfig } from '../config/sds.js'
+import { checkSdsConfig, type SdsConfig } from '../config/sds.js'
 import { devicesOf, voidEpochs } from '../core/sds/index.js'
 import { type MdmClient, openMdmClient } from '../mdm-client/index.js'
 import type { ClusterMap, Endpoint, MapDelta } from '../model/index.js'
@@ -8,7 +8,9 @@ import type { MdmNotices, OpenedDevice, SdsRequests } from '../wire/control.js'
 import { SdsContext } from './context.js'
 import { DataEndpoint } from './data-endpoint.js'
 import { DeviceShelf } from './device-shelf.js'
+import { Drains } from './drains.js'
 import { JoinedReports } from './joined-reports.js'
+import { Leases } from './leases.js'
 import { MapAcks } from './map-ack.js'
 import { adoptRecords, applyMap } from './map-effects.js'
 import { sdsMetrics } from './metrics.js'
@@ -23,8 +25,10 @@ const lookEveryMs = 5_000
 
 /** Starts the data server of one host. It serves once an MDM has confirmed it; until then it is mute. */
 export async function startSds(config: SdsConfig, ports: Ports): Promise<Daemon> {
+  checkSdsConfig(config)
   const state = await openState(ports, config.directory, config.systemId)
-  const sds = new SdsDaemon(config, ports, state)
+  const earlierLeaseMs = await state.noteLease(config.leaseTimeoutMs)
+  const sds = new SdsDaemon(config, ports, state, earlierLeaseMs)
   try {
     await sds.start()
   } catch (error) {
@@ -49,11 +53,13 @@ class SdsDaemon implements Daemon {
   #status: Timer | null = null
   #search: Timer | null = null
   #stopped: Promise<void> | null = null
+  #isReportDue = false
 
   constructor(
     readonly config: SdsConfig,
     readonly ports: Ports,
     readonly state: SdsState,
+    earlierLeaseMs: number,
   ) {
     const { clock, link, log, random } = ports
     this.failed = new Promise(resolve => {
@@ -64,6 +70,15 @@ class SdsDaemon implements Daemon {
     this.#context.systemId = state.systemId
     this.#context.tables = () => this.#mdm.map.tables
     this.#context.takeChanges = deltas => void this.#mdm.offerDeltas(deltas)
+    this.#context.reportDevices = () => this.#reportSoon()
+    const { leaseTimeoutMs: leaseMs, leaseHeartbeatMs: heartbeatMs } = config
+    this.#context.leases = new Leases(
+      this.#context,
+      { leaseMs, heartbeatMs, earlierLeaseMs },
+      () => this.#mayAct(),
+      unreachable => this.#alive(unreachable),
+    )
+    this.#context.drains = new Drains(this.#context, () => this.#endpoint.unpark())
     this.#context.peers = new Peers(
       this.#context,
       deviceId => this.#endpointOf(deviceId),
@@ -102,6 +117,7 @@ class SdsDaemon implements Daemon {
     this.#listening = await this.#endpoint.listen(this.config.listen)
     this.ports.log.info('sds.started', { name: this.config.name, endpoint: this.#listening, guid: this.state.guid })
     this.#mdm.start()
+    this.#context.leases.start()
     this.#report()
   }
 
@@ -122,6 +138,7 @@ class SdsDaemon implements Daemon {
     for (const resync of this.#resyncs.values()) resync.close()
     this.#reports.close()
     await stopDevices(this.#context, this.#endpoint)
+    this.#context.leases.close()
     await this.#mdm.close()
     await this.state.close()
     this.ports.log.info('sds.stopped', { name: this.config.name })
@@ -182,6 +199,7 @@ class SdsDaemon implements Daemon {
     this.#context.isServing = isServing
     this.ports.log.info(isServing ? 'sds.serving' : 'sds.mute', { sdsId, incarnation, version: this.#mdm.map.version })
     if (!isServing) return
+    this.#context.leases.serving()
     for (const resync of this.#resyncs.values()) resync.update()
     this.#endpoint.unpark()
   }
@@ -197,7 +215,19 @@ class SdsDaemon implements Daemon {
 
   async #serve<N extends keyof SdsRequests>(name: N, params: SdsRequests[N]): Promise<unknown> {
     if (name === 'prepareDevice') return this.#shelf.prepare(params as SdsRequests['prepareDevice'])
+    if (name === 'drainSlices') return this.#context.drains.drain(params as SdsRequests['drainSlices'])
     return this.#shelf.release((params as SdsRequests['releaseDevice']).deviceId as DeviceId)
+  }
+
+  /** Slices may be acted on that had to wait for a former primary. */
+  #mayAct(): void {
+    for (const resync of this.#resyncs.values()) resync.update()
+    this.#endpoint.unpark()
+  }
+
+  #alive(unreachable: MdmNotices['sdsAlive']['unreachable']): void {
+    const { sdsId, incarnation } = this.#context
+    if (sdsId !== null) this.#mdm.notice('sdsAlive', { incarnation, unreachable })
   }
 
   // --- Devices.
@@ -258,15 +288,30 @@ class SdsDaemon implements Daemon {
 
   #report(): void {
     this.#status = this.ports.clock.setTimer(statusEveryMs, () => {
-      this.#mdm.notice('sdsStatus', { devices: [...this.#deviceReports()] })
+      this.#sendReport()
       this.#report()
     })
+  }
+
+  /** Many requests fail together; the MDM hears of it once. */
+  #reportSoon(): void {
+    if (this.#isReportDue) return
+    this.#isReportDue = true
+    this.ports.clock.endOfTurn(() => {
+      this.#isReportDue = false
+      this.#sendReport()
+    })
+  }
+
+  #sendReport(): void {
+    this.#mdm.notice('sdsStatus', { devices: [...this.#deviceReports()] })
   }
 
   *#deviceReports(): Generator<MdmNotices['sdsStatus']['devices'][number]> {
     for (const device of this.#context.devices.values()) {
       const resyncChunksLeft = this.#resyncs.get(device.id)?.chunksLeft ?? 0
-      yield { deviceId: device.id, error: device.store.failed, ...device.store.usage(), resyncChunksLeft }
+      const error = device.store.failed ?? device.failure
+      yield { deviceId: device.id, error, ...device.store.usage(), resyncChunksLeft }
     }
     for (const { id, paths } of this.#missing()) {
       const error = this.#shelf.problems.get(id) ?? `not found; it was last seen at ${paths.join(', ')}`

@@ -4,10 +4,11 @@ import { mutate } from '../base/mutation.js'
 import type { Endpoint } from '../model/index.js'
 import type { Connection, ConnectionHandlers, Listener, Timer } from '../ports/index.js'
 import { encode } from '../wire/codec.js'
-import { type DataFrame, type DataWelcome, makeReply, opcodes } from '../wire/data.js'
+import { type DataFrame, type DataHello, type DataWelcome, makeReply, opcodes } from '../wire/data.js'
 import type { SdsContext } from './context.js'
 import { dispatch, expireParked, unpark } from './dispatch.js'
 import { checkHello, parseHello, Seniority } from './hello.js'
+import { LeaseSession } from './lease-session.js'
 import { parseDeltas } from './map-changes.js'
 import { Session } from './session.js'
 
@@ -20,6 +21,7 @@ const connectionsMax = 4_096
 /** Where SDCs, other SDSs and the checker come in: one door for all devices; `hello` says for which. */
 export class DataEndpoint {
   readonly #sessions = new Set<Session>()
+  readonly #leases = new Set<LeaseSession>()
   readonly #seniority = new Seniority()
   /** Connections that have not said hello, or were refused. */
   #strangers = 0
@@ -72,13 +74,13 @@ export class DataEndpoint {
   async close(): Promise<void> {
     this.#isClosed = true
     this.#expiry?.cancel()
-    for (const session of [...this.#sessions]) this.#end(session)
+    for (const session of [...this.#sessions, ...this.#leases]) this.#end(session)
     await this.#listener?.close()
   }
 
   #accept(connection: Connection<DataFrame>): ConnectionHandlers<DataFrame> {
-    let session: Session | null = null
-    let isRefused = this.#isClosed || this.#strangers + this.#sessions.size >= connectionsMax
+    let session: Session | LeaseSession | null = null
+    let isRefused = this.#isClosed || this.#strangers + this.#sessions.size + this.#leases.size >= connectionsMax
     this.#strangers++
     const leave = () => {
       connection.close()
@@ -88,6 +90,7 @@ export class DataEndpoint {
     let timer: Timer = clock.setTimer(isRefused ? 0 : helloMsMax, leave)
     return {
       onMessage: frame => {
+        if (session instanceof LeaseSession) return session.received(frame)
         if (session !== null) return this.#received(session, frame)
         if (isRefused) return
         timer.cancel()
@@ -105,17 +108,19 @@ export class DataEndpoint {
   }
 
   /** The session, welcomed; or null, refused. */
-  #hello(connection: Connection<DataFrame>, frame: DataFrame): Session | null {
+  #hello(connection: Connection<DataFrame>, frame: DataFrame): Session | LeaseSession | null {
     const hello = frame.opcode === opcodes.hello ? parseHello(frame) : null
     const refusal: StorageError | null =
       hello === null
         ? new StorageError('PROTOCOL', { field: 'hello' })
         : checkHello(this.context, this.#seniority, hello)
     if (refusal !== null || hello === null) {
-      this.context.log.info('sds.hello-refused', { remote: connection.remote, reason: refusal!.message })
+      const level = hello?.kind === 'lease' ? 'debug' : 'info'
+      this.context.log[level]('sds.hello-refused', { remote: connection.remote, reason: refusal!.message })
       connection.send(makeReply(frame, statusOf(refusal!.code), [Buffer.from(refusal!.message)]))
       return null
     }
+    if (hello.kind === 'lease') return this.#welcomeLease(connection, frame, hello)
     const session = new Session(
       this.context,
       this.context.devices.get(hello.deviceId as DeviceId)!,
@@ -130,9 +135,23 @@ export class DataEndpoint {
           this.#end(older)
     this.#sessions.add(session)
     this.context.counters.sessionsOpened++
+    this.#welcome(connection, frame)
+    if (hello.kind === 'sds') this.context.leases.shown(hello.client, hello.mapVersion)
+    return session
+  }
+
+  #welcomeLease(connection: Connection<DataFrame>, frame: DataFrame, hello: DataHello): LeaseSession {
+    for (const older of [...this.#leases]) if (older.hello.client === hello.client) this.#end(older)
+    const session = new LeaseSession(this.context, connection, hello)
+    this.#leases.add(session)
+    this.#welcome(connection, frame)
+    this.context.leases.shown(hello.client, hello.mapVersion)
+    return session
+  }
+
+  #welcome(connection: Connection<DataFrame>, frame: DataFrame): void {
     const welcome: DataWelcome = { sdsId: this.context.sdsId!, mapVersion: this.context.view.version }
     connection.send(makeReply(frame, 0, [encode(welcome)]))
-    return session
   }
 
   #received(session: Session, frame: DataFrame): void {
@@ -144,9 +163,9 @@ export class DataEndpoint {
     } else if (!this.context.isStopping || session.kind === 'sds') session.received(frame)
   }
 
-  #end(session: Session): void {
-    if (!this.#sessions.delete(session)) return
-    session.end()
+  #end(session: Session | LeaseSession): void {
+    const wasOpen = session instanceof LeaseSession ? this.#leases.delete(session) : this.#sessions.delete(session)
+    if (wasOpen) session.end()
   }
 
   #expire(): void {

@@ -114,7 +114,10 @@ export class DeviceShelf {
       ...this.#place(disk),
       bootId: ports.bootId,
       clock: ports.clock,
-      onFailed: reason => context.log.error('sds.device-failed', { path: disk.path, reason }),
+      onFailed: reason => {
+        context.log.error('sds.device-failed', { path: disk.path, reason })
+        context.reportDevices()
+      },
     })
     const device = new OwnDevice(store)
     context.devices.set(device.id, device)

@@ -1,6 +1,6 @@
 import { chunkKey } from '../base/ids.js'
 import { type DataFrame, opcodes } from '../wire/data.js'
-import { checkClientRequest, checkCopyRequest, type Verdict } from './admission.js'
+import { checkArrival, checkCopyRequest, type Verdict } from './admission.js'
 import { answerAllocation, checkAllocation } from './allocation.js'
 import { checkCompare, compare } from './compare.js'
 import { checkFlush, flush } from './flush.js'
@@ -20,7 +20,7 @@ interface Service {
 }
 
 const clientChange: Service = {
-  check: (session, frame) => checkClientRequest(session.context, session, frame),
+  check: (session, frame) => checkArrival(session.context, session, frame),
   start: (session, frame) => new PrimaryChange(session, frame).start(),
 }
 const copyChange: Service = {
@@ -62,7 +62,6 @@ const services: Partial<Record<Session['kind'], Partial<Record<number, Service>>
   check: {
     [opcodes.compare]: { check: checkCompare, start: compare },
   },
-  lease: {},
 }
 
 /** A request of a welcomed session. */

@@ -30,10 +30,24 @@ export function checkFlush(session: Session, frame: DataFrame): Verdict {
 
 export function flush(session: Session, frame: DataFrame): void {
   session.device.store.sync(error => {
-    if (error !== null) return session.refuse(frame, codeOfStoreError(session.context, error))
+    if (error !== null) {
+      const code = codeOfStoreError(session.context, error, session.device)
+      // Where other copies have it all, the records are about to go on without this device: the client asks again.
+      return session.refuse(frame, code === 'MEDIA_ERROR' && othersHave(session, frame) ? 'NOT_READY' : code)
+    }
     session.context.counters.flushes++
     session.answer(frame)
   })
+}
+
+/** Whether this device is the last copy in sync of none of the slices. */
+function othersHave({ context, device }: Session, frame: DataFrame): boolean {
+  const pairs = wholeBody(frame)
+  for (let at = 0; at < pairs.length; at += pairBytes) {
+    const record = context.view.record(frame.pool, pairs.readUInt32BE(at))
+    if (record?.primary === device.id && record.secondary === null) return false
+  }
+  return true
 }
 
 /** The structured bodies of rare requests are read in one piece. */

@@ -14,8 +14,8 @@ export function parseHello(frame: DataFrame): DataHello | null {
     const counts = [hello.client, hello.incarnation, hello.counter, hello.mapVersion]
     const isSound =
       isId(hello.systemId) &&
-      isId(hello.deviceId) &&
-      ['sdc', 'sds', 'check'].includes(hello.kind) &&
+      (hello.kind === 'lease' ? hello.deviceId === '' : isId(hello.deviceId)) &&
+      ['sdc', 'sds', 'check', 'lease'].includes(hello.kind) &&
       counts.every(count => Number.isSafeInteger(count) && count >= 0) &&
       hello.client <= objectNumberMax
     return isSound ? hello : null
@@ -50,6 +50,8 @@ export function checkHello(context: SdsContext, seniority: Seniority, hello: Dat
   if (context.systemId !== null && hello.systemId !== context.systemId)
     return new StorageError('WRONG_SYSTEM', { have: hello.systemId, want: context.systemId })
   if (!context.isServing || context.isStopping) return new StorageError('NOT_READY', { sds: context.sdsId ?? 'none' })
+  if (hello.kind === 'lease')
+    return checkClient(context, hello) ?? (seniority.admit(hello) ? null : noSession(hello, 'a newer session is known'))
   const device = context.devices.get(deviceId as DeviceId)
   if (device === undefined) return new StorageError('NOT_FOUND', { detail: 'this SDS has no such device', deviceId })
   if (!device.registered) return new StorageError('NOT_READY', { deviceId })

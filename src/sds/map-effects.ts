@@ -22,6 +22,8 @@ export function applyMap(
   view.refresh(map, whole ? null : deltas)
   if (whole) ring.reset(map.version)
   else for (const delta of deltas) ring.add(delta)
+  context.leases.mapChanged(map, whole ? null : deltas)
+  context.drains.mapChanged()
   for (const device of context.devices.values()) adoptRecords(device, map, whole ? null : deltas)
   for (const device of context.devices.values())
     for (const request of [...device.active]) if (device.active.has(request)) request.mapChanged()

@@ -17,6 +17,7 @@ export function sdsMetrics(
   gauge('map_version', 'Version of the map in effect', context.view.version)
   gauge('sessions', 'Open data sessions', endpoint.sessionsNow)
   gauge('copy_requests', 'Requests to other copies without an answer', context.peers.outstandingNow)
+  gauge('promotion_waits', 'Slices that a former primary may still serve', context.leases.promotionWaitsNow)
   for (const device of context.devices.values()) {
     const labels = { device: device.id }
     const { slotsTotal, slotsUsed } = device.store.usage()

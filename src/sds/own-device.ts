@@ -12,6 +12,8 @@ export class OwnDevice {
   readonly active = new Set<DeviceRequest>()
   /** The MDM has confirmed that this process has the device open. */
   registered = false
+  /** Why the device could not be changed; null: it can. */
+  failure: string | null = null
   /** Roles that an unclean stop made void, by slice: up to and with this epoch. */
   voidEpochs: Map<number, number> | null = null
   /** Volumes that are gone from the map, to be dropped once nothing of them is under way. */

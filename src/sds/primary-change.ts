@@ -6,6 +6,7 @@ import type { SliceRecord } from '../model/index.js'
 import { type DataFrame, frameFlags, makeFrame, opcodes } from '../wire/data.js'
 import { checkClientRequest } from './admission.js'
 import { DeviceRequest } from './device-request.js'
+import type { LeaseWaiter } from './leases.js'
 import type { CopyOwner, CopySend } from './replicas.js'
 import type { Session } from './session.js'
 import type { StoreDone, StoreError } from './store/device-store.js'
@@ -13,16 +14,17 @@ import { codeOfStoreError } from './store-error.js'
 
 /** What a request does to the copies; decided by the primary alone, so that all copies round it in the same way. */
 type Deed = 'write' | 'zero' | 'remove' | 'nothing'
-type Phase = 'waiting' | 'applying' | 'undoing' | 'ended'
+type Phase = 'waiting' | 'applying' | 'undoing' | 'leasing' | 'ended'
 
 const againMs = 1_000
 
 /**
  * A client's write, trim or zero at the primary (design section 5, rule 2): all copies or no answer. Under the exclusive
  * lock it goes to every other copy of the record and to the own disk, side by side. When the record changes it is sent
- * again to all copies of the new one; when this device is no longer primary it is refused once the own disk is done.
+ * again to all copies of the new one; when this device is no longer primary it is refused once the own disk is done. Where
+ * a disk fails while another copy in sync has the change, it is held until the record goes on without that disk.
  */
-export class PrimaryChange extends DeviceRequest implements CopyOwner {
+export class PrimaryChange extends DeviceRequest implements CopyOwner, LeaseWaiter {
   #phase: Phase = 'waiting'
   #deed: Deed = 'nothing'
   #record: SliceRecord | undefined
@@ -59,7 +61,7 @@ export class PrimaryChange extends DeviceRequest implements CopyOwner {
     const isAllocated = this.device.store.has(volume, chunk)
     this.#deed = deedOf(this.frame, isAllocated, context.view.pools.get(pool)!.zeroPadding)
     if (this.#deed === 'nothing') {
-      this.#succeed()
+      this.#answerNothing()
       return
     }
     if (!isAllocated && this.#deed !== 'remove') {
@@ -77,7 +79,27 @@ export class PrimaryChange extends DeviceRequest implements CopyOwner {
     this.#applyHere()
   }
 
+  /** That nothing is to be done was read from the own copy, and is answered like a read: with the leases. */
+  #answerNothing(): void {
+    const { context } = this.session
+    const { pool, slice } = this.frame
+    if (context.leases.holdsAll(context.view.record(pool, slice)!)) this.#succeed()
+    else {
+      this.#phase = 'leasing'
+      context.leases.await(this)
+    }
+  }
+
+  leaseRenewed(): void {
+    const { context } = this.session
+    context.leases.forget(this)
+    const verdict = checkClientRequest(context, this.session, this.frame)
+    if (verdict === 'admit') this.#answerNothing()
+    else this.#refuse(verdict === 'park' ? 'NOT_READY' : verdict)
+  }
+
   override mapChanged(): void {
+    if (this.#phase === 'leasing') this.leaseRenewed()
     if (this.#phase !== 'applying' && this.#phase !== 'undoing') return
     const { view } = this.session.context
     const record = view.record(this.frame.pool, this.frame.slice)
@@ -85,10 +107,13 @@ export class PrimaryChange extends DeviceRequest implements CopyOwner {
     if (record === this.#record && !isGone) return
     for (const send of this.#sends) send.abandon()
     this.#sends = []
+    const { leases } = this.session.context
+    // What another primary did in between must not be overwritten by what it never had.
+    const wasAway = leases.wasAwaySince(this.frame.pool, this.frame.slice, this.#record!.epoch)
     this.#record = record
     this.#copyError = null
     if (isGone) this.#lostTo = 'NOT_MAPPED'
-    else if (record?.primary !== this.device.id) this.#lostTo = 'STALE_EPOCH'
+    else if (record?.primary !== this.device.id || wasAway) this.#lostTo = 'STALE_EPOCH'
     else if (!mutate('fix-the-copies-of-a-write-when-it-begins')) this.#sendToCopies()
     this.#settle()
   }
@@ -158,17 +183,26 @@ export class PrimaryChange extends DeviceRequest implements CopyOwner {
 
   #hereDone(error: StoreError | null): void {
     this.#ownPending = false
-    if (error !== null) this.#ownError = codeOfStoreError(this.session.context, error)
+    if (error !== null) this.#ownError = codeOfStoreError(this.session.context, error, this.device)
     this.#settle()
   }
 
   #settle(): void {
-    if (this.#ownPending || this.#phase === 'ended') return
+    if (this.#ownPending || this.#phase === 'ended' || this.#isHeld()) return
     if (this.#sends.length > 0 && !mutate('acknowledge-before-the-secondary')) return
     const error = this.#lostTo ?? this.#ownError ?? this.#copyError
     if (error === null) this.#succeed()
     else if (this.#mustUndo()) this.#undo()
     else this.#refuse(this.#phase === 'undoing' ? (this.#lostTo ?? 'OUT_OF_SPACE') : error)
+  }
+
+  /**
+   * A disk failed, and the record is about to change for it: then the change is refused as stale, to be sent to the new
+   * primary, or is complete without that copy. The last copy in sync has nobody to hand over to; its errors are answered.
+   */
+  #isHeld(): boolean {
+    if (this.#lostTo !== null) return false
+    return this.#copyError === 'MEDIA_ERROR' || (this.#ownError === 'MEDIA_ERROR' && this.#record!.secondary !== null)
   }
 
   /** A copy had no room for a chunk that was unallocated: all give their slots back, so that nothing has changed. */

@@ -4,6 +4,7 @@ import type { SliceRecord } from '../model/index.js'
 import { type DataFrame, makeFrame, opcodes } from '../wire/data.js'
 import { checkClientRequest } from './admission.js'
 import { DeviceRequest } from './device-request.js'
+import type { LeaseWaiter } from './leases.js'
 import { repair } from './repair.js'
 import type { CopyOwner, CopySend } from './replicas.js'
 import type { Session } from './session.js'
@@ -11,12 +12,15 @@ import type { StoreError } from './store/device-store.js'
 
 /**
  * A client's read: under a shared lock, so that it waits for the writes that it overlaps and nobody ever sees bytes that
- * a failover could take back. Where the own device fails, the secondary's copy answers.
+ * a failover could take back. Where the own device fails, the secondary's copy answers. At the moment of the answer the
+ * leases of all other copies are held (design section 5, rule 3); until they are, or the record changes, it waits.
  */
-export class PrimaryRead extends DeviceRequest implements CopyOwner {
+export class PrimaryRead extends DeviceRequest implements CopyOwner, LeaseWaiter {
   #record: SliceRecord | undefined
   #target: Buffer | null = null
   #send: CopySend | null = null
+  /** Read, and not to be shown before the leases are there. */
+  #held: Buffer[] | null = null
 
   constructor(
     readonly session: Session,
@@ -41,10 +45,19 @@ export class PrimaryRead extends DeviceRequest implements CopyOwner {
   }
 
   override mapChanged(): void {
+    if (this.#held !== null) this.leaseRenewed()
     if (this.#send === null) return
     this.#send.abandon()
     this.#send = null
     this.#readOther()
+  }
+
+  leaseRenewed(): void {
+    const { leases } = this.session.context
+    const body = this.#held!
+    leases.forget(this)
+    this.#held = null
+    if (this.#isAdmitted()) this.#answer(body)
   }
 
   copyAnswered(_send: CopySend, status: number, reply: DataFrame | null): void {
@@ -55,6 +68,7 @@ export class PrimaryRead extends DeviceRequest implements CopyOwner {
       this.end()
       return
     }
+    // Whatever becomes of this read, the range is to be mended.
     this.#answer(reply.body)
     repair(this.session.context, this.device, this.frame)
   }
@@ -96,7 +110,12 @@ export class PrimaryRead extends DeviceRequest implements CopyOwner {
   }
 
   #answer(body: Buffer[]): void {
-    const { counters } = this.session.context
+    const { counters, leases, view } = this.session.context
+    if (!leases.holdsAll(view.record(this.frame.pool, this.frame.slice)!)) {
+      this.#held = body
+      leases.await(this)
+      return
+    }
     counters.reads++
     counters.readBytes += this.frame.length
     this.session.answer(this.frame, body)

@@ -64,7 +64,7 @@ export class CopyChange extends DeviceRequest {
 
   #applied(error: StoreError | null): void {
     if (error !== null) {
-      this.#refuse(codeOfStoreError(this.session.context, error))
+      this.#refuse(codeOfStoreError(this.session.context, error, this.device))
       return
     }
     if ((this.frame.flags & frameFlags.fua) === 0) {
@@ -73,7 +73,7 @@ export class CopyChange extends DeviceRequest {
     }
     this.device.store.sync(syncError => {
       if (syncError === null) this.#succeed()
-      else this.#refuse(codeOfStoreError(this.session.context, syncError))
+      else this.#refuse(codeOfStoreError(this.session.context, syncError, this.device))
     })
   }
 

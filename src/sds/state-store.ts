@@ -10,6 +10,8 @@ export interface SdsState {
   /** The system that it takes part in, once it has met it. */
   systemId: string | null
   learnSystem(systemId: string): Promise<void>
+  /** Notes the lease that this process grants; returns the longest one that it or an earlier process may have granted. */
+  noteLease(leaseMs: number): Promise<number>
   /** Where devices were last opened: looked at first, so that they are there when the SDS registers. */
   readonly devicePaths: readonly string[]
   noteDevicePath(path: string): void
@@ -51,6 +53,12 @@ class State implements SdsState {
   async learnSystem(systemId: string): Promise<void> {
     if (this.store.get(['systemId']) !== systemId) await keep(this.store, 'systemId', systemId)
     this.systemId = systemId
+  }
+
+  async noteLease(leaseMs: number): Promise<number> {
+    const have = this.store.get(['leaseMs'])
+    if (have !== leaseMs) await keep(this.store, 'leaseMs', leaseMs)
+    return typeof have === 'number' ? Math.max(have, leaseMs) : leaseMs
   }
 
   get devicePaths(): string[] {

@@ -109,6 +109,8 @@ export interface LeaseAnswer {
   incarnation: number
   mapVersion: number
   deltas: MapDelta[]
+  /** The length of the leases that this granter gives; the holder counts the shorter one of both sides'. */
+  leaseMs: number
 }
 
 export interface CompareReport {

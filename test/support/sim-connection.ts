@@ -1,5 +1,5 @@
 import type { Endpoint } from '../../src/model/objects.js'
-import type { Connection, ConnectionHandlers } from '../../src/ports/link.js'
+import type { CloseReason, Connection, ConnectionHandlers } from '../../src/ports/link.js'
 import type { ControlMessage } from '../../src/wire/control.js'
 import { ControlParser, encodeControl } from '../../src/wire/control-parser.js'
 import { type DataFrame, dataHeaderBytes, encodeHeader } from '../../src/wire/data.js'
@@ -97,12 +97,12 @@ export class SimEnd<Message> implements Connection<Message> {
   }
 
   /** The connection broke: both ends hear it now, and what was on its way is lost. */
-  ended(reason: string): void {
+  ended(reason: string, why: CloseReason = 'other'): void {
     const { peer } = this
     for (const end of [this, peer!]) {
       if (end.#state === 'closed') continue
       end.#end()
-      this.network.clock.setTimer(0, () => end.#deliver(() => end.handlers?.onClose(reason)))
+      this.network.clock.setTimer(0, () => end.#deliver(() => end.handlers?.onClose(reason, why)))
     }
   }
 

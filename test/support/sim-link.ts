@@ -159,7 +159,7 @@ export class SimNetwork {
         this.clock.setTimer(100, () => arrive(waitedMs + 100))
         return
       }
-      if (door === undefined || this.#refused.has(text(to))) return near.ended('connection refused')
+      if (door === undefined || this.#refused.has(text(to))) return near.ended('connection refused', 'refused')
       if (door.protocol !== protocol) return near.ended('the other side speaks another protocol')
       far.process = this.processOf(far.owner)
       this.#ends.add(far as unknown as SimEnd<never>)

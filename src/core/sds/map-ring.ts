@@ -29,6 +29,11 @@ export class MapRing {
     }
   }
 
+  /** Whether everything after `version` is here. */
+  reaches(version: number): boolean {
+    return version >= this.#baseVersion
+  }
+
   /** What a peer at `version` lacks, in log order; empty if that is no longer known. */
   since(version: number): MapDelta[] {
     if (version < this.#baseVersion) return []

@@ -2,7 +2,7 @@ import type { DeviceId, MappingId, PoolId, ProtectionDomainId, SdcId, SdsId, Vol
 import { numberOfId } from '../../../src/base/ids.js'
 import { chunkBytes, MiB } from '../../../src/base/units.js'
 import type { SdsConfig } from '../../../src/config/sds.js'
-import type { MapChange, SliceRecord } from '../../../src/model/index.js'
+import type { MapChange, SliceRecord, StoragePool } from '../../../src/model/index.js'
 import type { Daemon } from '../../../src/ports/index.js'
 import { startSds } from '../../../src/sds/daemon.js'
 import { decode, encode } from '../../../src/wire/codec.js'
@@ -29,7 +29,13 @@ export interface ClusterOptions {
   deviceBytesOf?: Record<number, number>
   /** Records of the slices; default: primary on 1, secondary on 2. */
   record?: Partial<SliceRecord>
+  /** Default: both unlimited. */
+  policies?: Pick<StoragePool, 'rebuildPolicy' | 'rebalancePolicy'>
+  /** Settings of every SDS. */
+  config?: Partial<SdsConfig>
 }
+
+const unlimited = { rebuildPolicy: { kind: 'unlimited' }, rebalancePolicy: { kind: 'unlimited' } } as const
 
 /** SDSs 1, 2, … with one device each, a fake MDM, a pool of four slices, a volume of sixteen chunks mapped to one SDC. */
 export class Cluster {
@@ -66,7 +72,11 @@ export class Cluster {
     yield { kind: 'put', table: 'systems', value: { id: systemId, name: 'test' } }
     yield { kind: 'put', table: 'protectionDomains', value: { id: domainId, name: 'pd1' } }
     const pool = { id: poolId, name: 'pool1', protectionDomainId: domainId, zeroPadding, sparePercent: 10, sliceCount }
-    yield { kind: 'put', table: 'pools', value: { ...pool, limitPolicy: null } }
+    yield {
+      kind: 'put',
+      table: 'pools',
+      value: { ...pool, limitPolicy: null, ...(this.options.policies ?? unlimited) },
+    }
     for (const n of sdss) {
       const common = { protectionDomainId: domainId, faultSetId: null, guid: '', incarnation: 0, processId: '' }
       yield {
@@ -120,7 +130,10 @@ export class Cluster {
           deviceSearch: ['/disks'],
           ioMode: 'direct',
           logLevel: 'info',
+          leaseTimeoutMs: 1_000,
+          leaseHeartbeatMs: 250,
           metricsListen: null,
+          ...this.options.config,
           ...config,
         },
         ports,
