@@ -44,7 +44,7 @@ interface Sector {
   lossAt: number
 }
 
-const never = Number.POSITIVE_INFINITY
+const forEver = Number.POSITIVE_INFINITY
 
 export class Violation extends Error {
   override readonly name = 'Violation'
@@ -73,19 +73,19 @@ export class RegisterChecker {
     request.begunAt = this.tick()
     if (request.kind === 'read') this.#reads.add(request)
     if (request.kind === 'read' || request.kind === 'flush') return
-    const value = valueOf(request)
+    const value = writtenBy(request)
     for (let i = 0; i < request.sectorCount; i++) {
       const candidate = candidateOf(this.#sector(request.firstSector + i), value)
       candidate.open++
-      candidate.goneAt = never
-      candidate.buriedAt = never
+      candidate.goneAt = forEver
+      candidate.buriedAt = forEver
     }
   }
 
   /** Answered well. */
   wrote(request: CheckedRequest): void {
     const now = this.tick()
-    const value = valueOf(request)
+    const value = writtenBy(request)
     for (let i = 0; i < request.sectorCount; i++) {
       const sector = this.#sector(request.firstSector + i)
       this.#settleOrphans(sector, request, null)
@@ -93,9 +93,9 @@ export class RegisterChecker {
       if (request.begunAt <= sector.lossAt) continue
       for (const candidate of sector.candidates) {
         if (candidate === own || candidate.open > 0 || candidate.lastAt >= request.begunAt) continue
-        if (candidate.goneAt === never) candidate.goneAt = now
+        if (candidate.goneAt === forEver) candidate.goneAt = now
         if (request.isFua) candidate.buriedAt = -1
-        else if (candidate.buriedAt === never) candidate.buriedAt = now
+        else if (candidate.buriedAt === forEver) candidate.buriedAt = now
       }
       this.#forget(sector)
     }
@@ -107,7 +107,7 @@ export class RegisterChecker {
     this.#reads.delete(request)
     if (request.kind === 'read' || request.kind === 'flush') return
     for (let i = 0; i < request.sectorCount; i++)
-      this.#close(this.#sector(request.firstSector + i), valueOf(request), now)
+      this.#close(this.#sector(request.firstSector + i), writtenBy(request), now)
   }
 
   /** Its SDC was killed and nobody sends it again. */
@@ -151,8 +151,8 @@ export class RegisterChecker {
       sector.lossAt = now
       for (const candidate of sector.candidates)
         if (candidate.buriedAt >= this.#flushedAt) {
-          candidate.goneAt = never
-          candidate.buriedAt = never
+          candidate.goneAt = forEver
+          candidate.buriedAt = forEver
         }
     }
   }
@@ -160,7 +160,7 @@ export class RegisterChecker {
   #sector(number: number): Sector {
     let sector = this.#sectors.get(number)
     if (sector === undefined) {
-      const zero: Candidate = { value: 0, open: 0, lastAt: 0, goneAt: never, buriedAt: never }
+      const zero: Candidate = { value: 0, open: 0, lastAt: 0, goneAt: forEver, buriedAt: forEver }
       sector = { candidates: [zero], orphans: [], lossAt: 0 }
       this.#sectors.set(number, sector)
     }
@@ -182,7 +182,7 @@ export class RegisterChecker {
     if (sector.orphans.length === 0) return
     sector.orphans = sector.orphans.filter(orphan => {
       if (orphan.sdc !== request.sdc || orphan.process >= request.process) return true
-      const value = valueOf(orphan)
+      const value = writtenBy(orphan)
       this.#close(sector, value, request.begunAt - (value === seen ? 0 : 0.5))
       return false
     })
@@ -202,11 +202,11 @@ export class RegisterChecker {
   }
 }
 
-const valueOf = (request: CheckedRequest): number => (request.kind === 'write' ? request.id : 0)
+const writtenBy = (request: CheckedRequest): number => (request.kind === 'write' ? request.id : 0)
 
 function candidateOf(sector: Sector, value: number): Candidate {
   for (const candidate of sector.candidates) if (candidate.value === value) return candidate
-  const candidate: Candidate = { value, open: 0, lastAt: 0, goneAt: never, buriedAt: never }
+  const candidate: Candidate = { value, open: 0, lastAt: 0, goneAt: forEver, buriedAt: forEver }
   sector.candidates.push(candidate)
   return candidate
 }
@@ -241,8 +241,8 @@ function say(value: number): string {
 
 function tell({ candidates, lossAt }: Sector): string {
   const list = candidates.map(({ value, open, lastAt, goneAt, buriedAt }) => {
-    const until = goneAt === never ? '' : ` gone ${goneAt}`
-    return `${say(value)} [last ${open > 0 ? 'open' : lastAt}${until}${buriedAt === never ? '' : ` buried ${buriedAt}`}]`
+    const until = goneAt === forEver ? '' : ` gone ${goneAt}`
+    return `${say(value)} [last ${open > 0 ? 'open' : lastAt}${until}${buriedAt === forEver ? '' : ` buried ${buriedAt}`}]`
   })
   return `it may hold ${list.join(', ')}${lossAt > 0 ? `, loss ${lossAt}` : ''}`
 }

@@ -5,7 +5,7 @@ import { mappingsOf, SimCluster, type SimProcess } from './cluster.js'
 import { Faults } from './faults.js'
 import type { RunPlan } from './plan.js'
 import { RegisterChecker, Violation } from './register-checker.js'
-import { Situations } from './situations.js'
+import { type Situation, Situations } from './situations.js'
 import { Workload } from './workload.js'
 
 /** What became of one run. */
@@ -225,28 +225,11 @@ export class Run {
   }
 
   #onLog(process: SimProcess, event: string, fields: Record<string, unknown>): void {
-    const { situations } = this
     const { map } = this.cluster
-    switch (event) {
-      case 'mdm.applied':
-        if (map !== null) this.#onMap(map)
-        return
-      case 'slices.joined':
-        return situations.reached('copy joined', fields.joined as number)
-      case 'sds.resync-restart':
-        return situations.reached('filling interrupted')
-      case 'slices.waiting':
-        return situations.reached('slices waited for the other copy')
-      case 'sds.hello-refused':
-        if (/session|process/.test(String(fields.reason))) situations.reached('older session refused')
-        return
-      case 'sds.peer-up':
-        return situations.reached('SDS opened a session again', (fields.counter as number) > 1 ? 1 : 0)
-      case 'session.up':
-        return situations.reached('SDC opened a session again', (fields.counter as number) > 1 ? 1 : 0)
-      case 'sds.device-opened':
-        return this.#noteReturn(process, fields)
-    }
+    if (event === 'mdm.applied' && map !== null) this.#onMap(map)
+    const situation = situationOf(event, fields)
+    if (situation !== null) this.situations.reached(situation)
+    if (event === 'sds.device-opened') this.#noteReturn(process, fields)
   }
 
   #noteReturn({ generation }: SimProcess, { cleanStop, sameBoot }: Record<string, unknown>): void {
@@ -268,5 +251,25 @@ export class Run {
       if (name === 'blockmesh_sds_refused_stale_total') this.situations.reached('stale epoch refused', value)
       if (name === 'blockmesh_sds_parked_total') this.situations.reached('request waited for the map', value)
     }
+  }
+}
+
+/** What an event of a log shows. */
+function situationOf(event: string, fields: Record<string, unknown>): Situation | null {
+  switch (event) {
+    case 'slices.joined':
+      return (fields.joined as number) > 0 ? 'copy joined' : null
+    case 'sds.resync-restart':
+      return 'filling interrupted'
+    case 'slices.waiting':
+      return 'slices waited for the other copy'
+    case 'sds.hello-refused':
+      return /session|process/.test(String(fields.reason)) ? 'older session refused' : null
+    case 'sds.peer-up':
+      return (fields.counter as number) > 1 ? 'SDS opened a session again' : null
+    case 'session.up':
+      return (fields.counter as number) > 1 ? 'SDC opened a session again' : null
+    default:
+      return null
   }
 }
