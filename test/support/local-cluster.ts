@@ -94,6 +94,7 @@ interface FioSide {
   total_ios: number
   iops: number
   bw_bytes: number
+  clat_ns: { max: number; mean: number }
 }
 
 /** Bytes that files really take on their host file system. */
