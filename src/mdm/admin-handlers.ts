@@ -159,7 +159,7 @@ export const adminHandlers: Handlers<
       })
       // It comes back as a stranger, which can be added again.
       if (removed && peer) call.mdm.drop(peer, 'the SDS was removed from the system')
-      return {}
+      return { removed }
     },
   },
   renameDevice: {

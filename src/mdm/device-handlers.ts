@@ -50,7 +50,7 @@ export const deviceHandlers: Handlers<'addDevice' | 'removeDevice'> = {
       const { removed } = await change(call, 'removeDevice', state => removal(mdm, device.id)(state))
       if (removed) await release(mdm, device)
       else mdm.ports.log.info('device.draining', { device: device.name })
-      return {}
+      return { removed }
     },
   },
 }

@@ -217,6 +217,9 @@ export interface MdmAnswers {
   addFaultSet: { id: FaultSetId }
   addStoragePool: { id: PoolId }
   addSds: { id: SdsId }
+  /** False: its devices are drained first, and it goes by itself. */
+  removeSds: { removed: boolean }
+  removeDevice: { removed: boolean }
   addDevice: { id: DeviceId; capacityBytes: number }
   addVolume: { id: VolumeId; sizeBytes: number }
   mapVolume: { id: MappingId }

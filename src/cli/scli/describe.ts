@@ -1,4 +1,6 @@
-import type { SliceSummary, SystemReport } from '../../wire/control.js'
+import type { IoPolicy } from '../../model/objects.js'
+import type { FillProgress, SliceSummary, SystemReport } from '../../wire/control.js'
+import { formatSize } from '../format/size.js'
 
 /** One word on the health of a pool, worst first, with how much of it. */
 export function sliceState(slices: SliceSummary): string {
@@ -8,6 +10,24 @@ export function sliceState(slices: SliceSummary): string {
   if (slices.degraded > 0) return `Degraded ${percent(slices.degraded)}`
   if (slices.joining > 0) return `Rebuilding ${percent(slices.joining)}`
   return 'Normal'
+}
+
+/** How far a rebuild or a rebalance is, in percent and bytes. */
+export function progressWord(progress: FillProgress | undefined): string {
+  if (!progress || progress.slicesLeft === 0) return 'none'
+  return `${progress.percent}% (${formatSize(progress.bytesLeft)} of ${formatSize(progress.bytesTotal)} left)`
+}
+
+/** ScaleIO's words for a policy of rebuild or rebalance. */
+export function ioPolicyWord(policy: IoPolicy | undefined): string {
+  if (!policy) return 'default'
+  if (policy.kind === 'unlimited') return 'unlimited'
+  const ios = `${policy.concurrentIos} concurrent I/Os`
+  if (policy.kind === 'limitNumOfConcurrentIos') return ios
+  const beside = `${ios}, ${policy.bandwidthKbPerSec} KB/s per device`
+  if (policy.kind === 'favorAppIos') return `${beside} beside applications`
+  const { appIopsThreshold, appBandwidthKbPerSecThreshold, quietPeriodMs } = policy
+  return `${beside} until applications have been below ${appIopsThreshold} IOPS and ${appBandwidthKbPerSecThreshold} KB/s for ${quietPeriodMs} ms`
 }
 
 export const connectedWord = (connected: boolean): string => (connected ? 'Connected' : 'Disconnected')

@@ -71,6 +71,37 @@ t.test('set_limit_policy: 500 IOPS and 256 KB/s per GB unless said otherwise', a
   t.match(await policy('--no_policy'), { policy: null })
 })
 
+t.test(
+  'set_rebuild_policy, set_rebalance_policy: ScaleIO’s words, with its numbers; or back to the default',
+  async t => {
+    const policy = async (verb: string, options: string) =>
+      (await scli(`--${verb} --storage_pool_name pool1 ${options}`)).asked[0]
+    t.same(await policy('set_rebuild_policy', '--policy unlimited'), [
+      'setRebuildPolicy',
+      { pool: idOf(2), policy: { kind: 'unlimited' } },
+    ])
+    t.match(await policy('set_rebuild_policy', '--policy limit_concurrent_io --concurrent_io_limit 3'), [
+      'setRebuildPolicy',
+      { policy: { kind: 'limitNumOfConcurrentIos', concurrentIos: 3 } },
+    ])
+    t.match(await policy('set_rebalance_policy', '--policy favor_application_io'), [
+      'setRebalancePolicy',
+      { policy: { kind: 'favorAppIos', concurrentIos: 1, bandwidthKbPerSec: 10_240 } },
+    ])
+    t.match(await policy('set_rebalance_policy', '--policy dynamic_bandwidth_throttling --quiet_period_in_msec 5000'), [
+      'setRebalancePolicy',
+      { policy: { kind: 'dynamicBwThrottling', quietPeriodMs: 5_000 } },
+    ])
+    t.match(await policy('set_rebuild_policy', '--default_policy'), ['setRebuildPolicy', { policy: null }])
+    t.match(await policy('set_grace_period', '--grace_period_in_sec 0'), ['setGracePeriod', { gracePeriodMs: 0 }])
+  },
+)
+
+t.test('maintenance: enter and exit name the SDS', async t => {
+  t.same((await scli('--enter_maintenance_mode --sds_name sds-1')).asked, [['enterMaintenance', { sds: idOf(11) }]])
+  t.same((await scli('--exit_maintenance_mode --sds_name sds-1')).asked, [['exitMaintenance', { sds: idOf(11) }]])
+})
+
 t.test('unmap_volume_from_sdc: --all_sdcs takes back every mapping; a volume without one is an error', async t => {
   const answer = await scli('--unmap_volume_from_sdc --volume_name vol1 --all_sdcs --force')
   t.same(answer.asked, [['unmapVolume', { volume: idOf(30), sdc: idOf(40), force: true }]])

@@ -74,15 +74,19 @@ export const deviceCommands = [
     noun: 'device',
     action: 'remove',
     verb: 'remove_sds_device',
-    summary: 'Removes a device that holds no copies',
+    summary: 'Removes a device; what it holds is copied elsewhere first',
     options: { ...namesDevice, ...namesSds },
     choices: [oneDevice, anySds],
     shorts,
     confirm: 'Remove the device?',
     async run(values, { mdm, report }) {
       const { id, path } = deviceOf(await report(), values)
-      await mdm.request('removeDevice', { device: id })
-      return { text: `Successfully removed device ${path}. Object ID ${id}`, data: { id, path } }
+      const { removed } = await mdm.request('removeDevice', { device: id })
+      const text =
+        removed === false
+          ? `Started to remove device ${path}: it is drained first.`
+          : `Successfully removed device ${path}.`
+      return { text: `${text} Object ID ${id}`, data: { id, path, removed: removed !== false } }
     },
   }),
   defineCommand({

@@ -4,6 +4,7 @@ import { deviceCommands } from './device.js'
 import { faultSetCommands } from './fault-set.js'
 import { mappingCommands } from './mapping.js'
 import { protectionDomainCommands } from './protection-domain.js'
+import { rebuildCommands } from './rebuild.js'
 import { sdcCommands } from './sdc.js'
 import { sdsCommands } from './sds.js'
 import { storagePoolCommands } from './storage-pool.js'
@@ -16,6 +17,7 @@ export const commands: readonly Command[] = checked([
   ...protectionDomainCommands,
   ...faultSetCommands,
   ...storagePoolCommands,
+  ...rebuildCommands,
   ...sdsCommands,
   ...deviceCommands,
   ...volumeCommands,

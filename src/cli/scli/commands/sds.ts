@@ -89,15 +89,19 @@ export const sdsCommands = [
     noun: 'sds',
     action: 'remove',
     verb: 'remove_sds',
-    summary: 'Removes an SDS that has no devices',
+    summary: 'Removes an SDS; its devices are drained first',
     options: namesSds,
     choices: [oneSds],
     shorts,
     confirm: 'Remove the SDS?',
     async run(values, { mdm, report }) {
       const { id, name } = sdsOf(await report(), values)
-      await mdm.request('removeSds', { sds: id })
-      return { text: `Successfully removed SDS ${name}. Object ID ${id}`, data: { id, name } }
+      const { removed } = await mdm.request('removeSds', { sds: id })
+      const text =
+        removed === false
+          ? `Started to remove SDS ${name}: its devices are drained first.`
+          : `Successfully removed SDS ${name}.`
+      return { text: `${text} Object ID ${id}`, data: { id, name, removed: removed !== false } }
     },
   }),
   defineCommand({
@@ -150,7 +154,8 @@ export const sdsCommands = [
 ]
 
 const stateOf = (sds: SystemReport['sdss'][number]): string =>
-  `${connectedWord(sds.connected)}, ${sds.incarnation > 0 ? 'Joined' : 'JoinPending'}`
+  `${connectedWord(sds.connected)}, ${sds.incarnation > 0 ? 'Joined' : 'JoinPending'}` +
+  `${sds.maintenance ? ', Maintenance' : ''}${sds.removing ? ', Removing' : ''}`
 
 function parseDeviceSize(given: string): number {
   return parseSize(given, 'the device size')

@@ -2,7 +2,7 @@ import type { SystemReport } from '../../../wire/control.js'
 import { formatSize, formatSizeTwice } from '../../format/size.js'
 import { formatFacts, formatTable } from '../../format/table.js'
 import { defineCommand, optional, required } from '../command.js'
-import { nameIn, sliceState } from '../describe.js'
+import { ioPolicyWord, nameIn, progressWord, sliceState } from '../describe.js'
 import { domainIfGiven, domainOf, namesDomain, namesPool, poolOf } from '../select.js'
 import { flag, nameValue, oneOf, wholeNumber } from '../values.js'
 
@@ -210,6 +210,11 @@ function facts(report: SystemReport, pool: Pool): string {
       ['Zero padding', pool.zeroPadding ? 'enabled' : 'disabled'],
       ['Spare', pool.sparePercent === null ? 'the largest fault unit' : `${pool.sparePercent}%`],
       ['Limit policy', policyWord(pool.limitPolicy)],
+      ['Rebuild policy', ioPolicyWord(pool.rebuildPolicy)],
+      ['Rebalance policy', ioPolicyWord(pool.rebalancePolicy)],
+      ['Grace period', pool.gracePeriodMs === undefined ? 'default' : `${pool.gracePeriodMs / 1000} seconds`],
+      ['Rebuild', progressWord(pool.rebuild)],
+      ['Rebalance', progressWord(pool.rebalance)],
       ['Devices', devices.length],
       ['Raw capacity', formatSizeTwice(capacity.rawBytes)],
       ['In use', formatSizeTwice(capacity.inUseBytes)],

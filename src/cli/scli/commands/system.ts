@@ -1,7 +1,7 @@
 import { formatSize, formatSizeTwice } from '../../format/size.js'
 import { formatTable } from '../../format/table.js'
 import { defineCommand } from '../command.js'
-import { sliceState } from '../describe.js'
+import { progressWord, sliceState } from '../describe.js'
 
 export const systemCommands = [
   defineCommand({
@@ -37,9 +37,22 @@ export const systemCommands = [
           formatSize(pool.capacity.usableBytes),
           formatSize(pool.capacity.freeForVolumesBytes),
           sliceState(pool.slices),
+          progressWord(pool.rebuild),
+          progressWord(pool.rebalance),
         ]
       })
-      const head = ['Protection domain', 'Storage pool', 'ID', 'Volumes', 'Raw', 'Usable', 'Free for volumes', 'State']
+      const head = [
+        'Protection domain',
+        'Storage pool',
+        'ID',
+        'Volumes',
+        'Raw',
+        'Usable',
+        'Free for volumes',
+        'State',
+        'Rebuild',
+        'Rebalance',
+      ]
       const pools = rows.length > 0 ? `\n\n${formatTable(head, rows)}` : '\n    no storage pools'
       return { text: lines.join('\n') + pools, data: report }
     },
