@@ -64,6 +64,12 @@ export const sdsKeys = {
     default: '250 ms',
     help: 'how often leases are renewed and the MDM hears from this SDS; at most half of lease.timeout',
   },
+  marksIdleMs: {
+    key: 'marks.idle',
+    parse: parseDurationMs,
+    default: '10 s',
+    help: 'how long a chunk must be left alone before its write-intent mark is cleared',
+  },
   logLevel: {
     key: 'log.level',
     parse: oneOf('error', 'warn', 'info', 'debug'),

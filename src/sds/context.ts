@@ -27,8 +27,6 @@ export class SdsContext {
   drains!: Drains
   /** The map's tables, for what is rare. */
   tables: () => ClusterMap['tables'] = () => emptyMap().tables
-  /** False while a promoted copy has to wait for what it granted to the old primary (rule 3): it does nothing as primary. */
-  mayAct: (pool: number, slice: number) => boolean = () => true
   /** Takes map changes that another SDS handed over. */
   takeChanges: (deltas: MapDelta[]) => void = () => {}
   /** Tells the MDM at once that a device has failed. */

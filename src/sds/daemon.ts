@@ -10,11 +10,14 @@ import { DataEndpoint } from './data-endpoint.js'
 import { DeviceShelf } from './device-shelf.js'
 import { Drains } from './drains.js'
 import { JoinedReports } from './joined-reports.js'
+import { fullJoinings } from './joining-full.js'
 import { Leases } from './leases.js'
 import { MapAcks } from './map-ack.js'
 import { adoptRecords, applyMap } from './map-effects.js'
+import { MarkClearing } from './mark-clearing.js'
 import { sdsMetrics } from './metrics.js'
 import type { OwnDevice } from './own-device.js'
+import { Pruning } from './pruning.js'
 import { Peers } from './replicas.js'
 import { Resync } from './resync.js'
 import { openState, type SdsState } from './state-store.js'
@@ -47,6 +50,8 @@ class SdsDaemon implements Daemon {
   readonly #acks: MapAcks
   readonly #reports: JoinedReports
   readonly #resyncs = new Map<DeviceId, Resync>()
+  /** By device: what goes on in the background. */
+  readonly #chores = new Map<DeviceId, { close(): void }[]>()
   readonly #processId: string
   #fail: (error: Error) => void = () => {}
   #listening: Endpoint | null = null
@@ -136,6 +141,7 @@ class SdsDaemon implements Daemon {
     this.#search?.cancel()
     await this.#shelf.settled()
     for (const resync of this.#resyncs.values()) resync.close()
+    for (const chores of this.#chores.values()) for (const chore of chores) chore.close()
     this.#reports.close()
     await stopDevices(this.#context, this.#endpoint)
     this.#context.leases.close()
@@ -235,6 +241,8 @@ class SdsDaemon implements Daemon {
   #opened(device: OwnDevice): void {
     const resync = new Resync(this.#context, device, (poolId: PoolId, joined) => this.#reports.add(poolId, joined))
     this.#resyncs.set(device.id, resync)
+    const clearing = new MarkClearing(this.#context, device, this.config.marksIdleMs)
+    this.#chores.set(device.id, [clearing, new Pruning(this.#context, device)])
     this.state.noteDevicePath(device.store.path)
     adoptRecords(device, this.#mdm.map, null)
   }
@@ -242,6 +250,8 @@ class SdsDaemon implements Daemon {
   #closed(device: OwnDevice): void {
     this.#resyncs.get(device.id)?.close()
     this.#resyncs.delete(device.id)
+    for (const chore of this.#chores.get(device.id) ?? []) chore.close()
+    this.#chores.delete(device.id)
     this.state.forgetDevicePath(device.store.path)
     this.#endpoint.endSessionsOf(device.id)
   }
@@ -309,9 +319,12 @@ class SdsDaemon implements Daemon {
 
   *#deviceReports(): Generator<MdmNotices['sdsStatus']['devices'][number]> {
     for (const device of this.#context.devices.values()) {
-      const resyncChunksLeft = this.#resyncs.get(device.id)?.chunksLeft ?? 0
-      const error = device.store.failed ?? device.failure
-      yield { deviceId: device.id, error, ...device.store.usage(), resyncChunksLeft }
+      yield {
+        deviceId: device.id,
+        error: device.store.failed ?? device.failure,
+        ...device.store.usage(),
+        ...fillReport(this.#context, device, this.#resyncs.get(device.id)),
+      }
     }
     for (const { id, paths } of this.#missing()) {
       const error = this.#shelf.problems.get(id) ?? `not found; it was last seen at ${paths.join(', ')}`
@@ -324,4 +337,16 @@ class SdsDaemon implements Daemon {
 function openedDevice({ store }: OwnDevice): OpenedDevice {
   const { deviceId, path, capacityBytes, opened } = store
   return { deviceId, path, capacityBytes, ...opened, epochMax: store.epochMax() }
+}
+
+/** What the device copies as primary. */
+function fillReport(context: SdsContext, device: OwnDevice, resync: Resync | undefined) {
+  const report = {
+    resyncChunksLeft: resync?.chunksLeft ?? 0,
+    resyncChunksTotal: resync?.chunksTotal ?? 0,
+    resyncBytesCopied: resync?.bytesCopied ?? 0,
+    resyncBytesByMarks: resync?.bytesByMarks ?? 0,
+  }
+  const joiningFull = fullJoinings(context, device)
+  return joiningFull.length > 0 ? { ...report, joiningFull } : report
 }

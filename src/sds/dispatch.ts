@@ -3,10 +3,11 @@ import { type DataFrame, opcodes } from '../wire/data.js'
 import { checkArrival, checkCopyRequest, type Verdict } from './admission.js'
 import { answerAllocation, checkAllocation } from './allocation.js'
 import { checkCompare, compare } from './compare.js'
+import { checkUnmark, copyUnmark } from './copy-unmark.js'
 import { checkFlush, flush } from './flush.js'
 import { PrimaryChange } from './primary-change.js'
 import { PrimaryRead } from './primary-read.js'
-import { beginResync, checkResync, syncResync } from './resync-target.js'
+import { answerMarks, beginResync, checkMarks, checkResync, syncResync } from './resync-target.js'
 import { CopyChange, CopyRead, isWholeChunk } from './secondary.js'
 import type { Session } from './session.js'
 
@@ -29,6 +30,14 @@ const copyChange: Service = {
 }
 const flushing: Service = { check: checkFlush, start: flush }
 const allocation: Service = { check: checkAllocation, start: answerAllocation }
+
+/** They concern many chunks of a slice. */
+const wideOpcodes: ReadonlySet<number> = new Set([
+  opcodes.resyncBegin,
+  opcodes.resyncSync,
+  opcodes.resyncMarks,
+  opcodes.copyUnmark,
+])
 
 /** By who asks; a kind that is not named here is served nothing. */
 const services: Partial<Record<Session['kind'], Partial<Record<number, Service>>>> = {
@@ -56,6 +65,8 @@ const services: Partial<Record<Session['kind'], Partial<Record<number, Service>>
     [opcodes.copyZero]: copyChange,
     [opcodes.resyncBegin]: { check: checkResync, start: beginResync },
     [opcodes.resyncSync]: { check: checkResync, start: syncResync },
+    [opcodes.resyncMarks]: { check: checkMarks, start: answerMarks },
+    [opcodes.copyUnmark]: { check: checkUnmark, start: copyUnmark },
     [opcodes.flush]: flushing,
     [opcodes.allocation]: allocation,
   },
@@ -111,10 +122,11 @@ function park(session: Session, frame: DataFrame): void {
  */
 function waitsBehind(session: Session, frame: DataFrame): boolean {
   if (frame.opcode === opcodes.flush || frame.opcode === opcodes.allocation) return false
-  const isWide = (opcode: number) => opcode === opcodes.resyncBegin || opcode === opcodes.resyncSync
   const key = chunkKey(frame.volume, frame.chunk)
   return session.parked.some(
     ({ frame: earlier }) =>
-      isWide(frame.opcode) || isWide(earlier.opcode) || chunkKey(earlier.volume, earlier.chunk) === key,
+      wideOpcodes.has(frame.opcode) ||
+      wideOpcodes.has(earlier.opcode) ||
+      chunkKey(earlier.volume, earlier.chunk) === key,
   )
 }

@@ -25,8 +25,10 @@ export function sdsMetrics(
     gauge('device_slots_used', 'Slots that hold or are to hold a chunk', slotsUsed, labels)
     gauge('device_requests', 'Requests that hold or wait for a range lock', device.active.size, labels)
     gauge('device_failed', '1 once the device has answered with an error', device.store.failed === null ? 0 : 1, labels)
-    const chunksLeft = resyncs.get(device.id)?.chunksLeft ?? 0
-    gauge('resync_chunks_left', 'Chunks still to copy to joining copies', chunksLeft, labels)
+    const resync = resyncs.get(device.id)
+    gauge('resync_chunks_left', 'Chunks still to copy to joining copies', resync?.chunksLeft ?? 0, labels)
+    gauge('resync_chunks_all', 'The same, with those already copied', resync?.chunksTotal ?? 0, labels)
+    gauge('marks', 'Chunks that are marked for having been changed', device.store.markedCount(), labels)
   }
   return samples
 }

@@ -6,6 +6,7 @@ import type { SliceRecord } from '../model/index.js'
 import { type DataFrame, frameFlags, makeFrame, opcodes } from '../wire/data.js'
 import { checkClientRequest } from './admission.js'
 import { DeviceRequest } from './device-request.js'
+import { noteJoiningFull } from './joining-full.js'
 import type { LeaseWaiter } from './leases.js'
 import type { CopyOwner, CopySend } from './replicas.js'
 import type { Session } from './session.js'
@@ -120,6 +121,12 @@ export class PrimaryChange extends DeviceRequest implements CopyOwner, LeaseWait
 
   copyAnswered(send: CopySend, status: number): void {
     const code = status === 0 ? null : errorCodeOfWire(status)
+    if (code === 'OUT_OF_SPACE' && send.peer.deviceId === this.#record?.joining) {
+      // It is the joining copy that goes, not the write that fails. The MDM hears of it; until then the write waits.
+      noteJoiningFull(this.session.context, this.device, this.#record)
+      send.peer.sendLater(send, againMs)
+      return
+    }
     if (code === 'OUT_OF_SPACE' && this.#phase === 'applying' && !this.#isFirst) {
       // All copies had a slot for it, or should have had. Nothing to give back, and no answer with fewer copies.
       this.session.context.log.warn('sds.copy-full', { deviceId: send.peer.deviceId, volume: this.volume })

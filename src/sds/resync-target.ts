@@ -1,19 +1,18 @@
+import type { ErrorCode } from '../base/errors.js'
 import { chunkKey } from '../base/ids.js'
 import { mutate } from '../base/mutation.js'
-import { chunkBytes } from '../base/units.js'
-import { firstChunkIn, roleOf } from '../core/sds/index.js'
+import { roleOf } from '../core/sds/index.js'
 import { type DataFrame, opcodes } from '../wire/data.js'
 import { checkPrimary, type Verdict } from './admission.js'
-import { DeviceRequest } from './device-request.js'
-import { wholeBody } from './flush.js'
+import { ChunkDrop, type DropOwner } from './chunk-drop.js'
+import { decodePairs, encodePairs, hasPairs, pairsMax } from './chunk-pairs.js'
 import type { Session } from './session.js'
+import { allocatedChunks, marksOfSlice } from './slice-chunks.js'
 import { codeOfStoreError } from './store-error.js'
-
-const pairBytes = 8
 
 /** The joining copy's side of `resyncBegin` and `resyncSync`. */
 export function checkResync(session: Session, frame: DataFrame): Verdict {
-  if (frame.opcode === opcodes.resyncBegin && frame.bodyBytes % pairBytes !== 0) return 'BAD_REQUEST'
+  if (frame.opcode === opcodes.resyncBegin && !hasPairs(frame)) return 'BAD_REQUEST'
   const verdict = checkPrimary(session.context, session, frame)
   if (verdict !== 'admit') return verdict
   const record = session.context.view.record(frame.pool, frame.slice)!
@@ -25,16 +24,13 @@ export function checkResync(session: Session, frame: DataFrame): Verdict {
  * before anything that came later on this session: a chunk that the primary allocates from now on is not among them.
  */
 export function beginResync(session: Session, frame: DataFrame): void {
-  const keep = new Set<number>()
-  const pairs = wholeBody(frame)
-  for (let at = 0; at < pairs.length; at += pairBytes)
-    keep.add(chunkKey(pairs.readUInt32BE(at), pairs.readUInt32BE(at + 4)))
+  const keep = new Set(decodePairs(frame).map(({ volume, chunk }) => chunkKey(volume, chunk)))
   new SliceClearing(session, frame).start(keep)
 }
 
-class SliceClearing {
+class SliceClearing implements DropOwner {
   #left = 1
-  #code: ReturnType<typeof codeOfStoreError> | null = null
+  #code: ErrorCode | null = null
 
   constructor(
     readonly session: Session,
@@ -42,16 +38,12 @@ class SliceClearing {
   ) {}
 
   start(keep: ReadonlySet<number>): void {
-    const { view } = this.session.context
-    const { store } = this.session.device
-    const pool = view.pools.get(this.frame.pool)!
-    for (const volume of view.volumesOf(pool)) {
-      const first = firstChunkIn(volume, this.frame.slice)
-      for (const chunk of store.chunksOf(volume.number, first, volume.chunkCount, pool.sliceCount)) {
-        if (keep.has(chunkKey(volume.number, chunk)) || mutate('keep-what-the-primary-has-not')) continue
-        this.#left++
-        new ChunkDrop(this, volume.number, chunk).start()
-      }
+    const { context, device } = this.session
+    const pool = context.view.pools.get(this.frame.pool)!
+    for (const { volume, chunk } of allocatedChunks(context, device, pool, this.frame.slice)) {
+      if (keep.has(chunkKey(volume, chunk)) || mutate('keep-what-the-primary-has-not')) continue
+      this.#left++
+      new ChunkDrop(context, device, this, volume, chunk).start()
     }
     this.dropped(null)
   }
@@ -61,51 +53,36 @@ class SliceClearing {
     return checkResync(this.session, this.frame) === 'admit'
   }
 
-  dropped(code: SliceClearing['code']): void {
+  dropped(code: ErrorCode | null): void {
     this.#code ??= code
     if (--this.#left > 0) return
     if (this.#code !== null) this.session.refuse(this.frame, this.#code)
     else if (!this.isDue) this.session.refuse(this.frame, 'NOT_READY')
     else this.session.answer(this.frame)
   }
-
-  get code() {
-    return this.#code
-  }
 }
 
-class ChunkDrop extends DeviceRequest {
-  constructor(
-    readonly clearing: SliceClearing,
-    volume: number,
-    chunk: number,
-  ) {
-    super(clearing.session.device, volume, chunk)
-  }
-
-  start(): void {
-    this.beginExclusive(0, chunkBytes)
-  }
-
-  override lockGranted(): void {
-    if (!this.clearing.isDue) {
-      this.end()
-      this.clearing.dropped(null)
-      return
-    }
-    this.device.store.remove(this.volume, this.chunk, error => {
-      this.end()
-      this.clearing.dropped(error === null ? null : codeOfStoreError(this.clearing.session.context, error))
-    })
-  }
-}
-
-/** Everything of the slice is durable before the answer, the epoch too. */
+/**
+ * Everything of the slice is durable before the answer, the epoch too. The answer names the chunks that the copy has, so
+ * that the primary can compare before it reports the copy as complete.
+ */
 export function syncResync(session: Session, frame: DataFrame): void {
-  session.device.store.sync(error => {
-    if (error !== null) return session.refuse(frame, codeOfStoreError(session.context, error))
+  const { context, device } = session
+  device.store.sync(error => {
+    if (error !== null) return session.refuse(frame, codeOfStoreError(context, error))
     const verdict = checkResync(session, frame)
-    if (verdict === 'admit') session.answer(frame)
-    else session.refuse(frame, verdict === 'park' ? 'NOT_READY' : verdict)
+    if (verdict !== 'admit') return session.refuse(frame, verdict === 'park' ? 'NOT_READY' : verdict)
+    const chunks = allocatedChunks(context, device, context.view.pools.get(frame.pool)!, frame.slice)
+    session.answer(frame, [encodePairs(chunks.slice(0, pairsMax))])
   })
+}
+
+export const checkMarks = (session: Session, frame: DataFrame): Verdict => checkPrimary(session.context, session, frame)
+
+/** What this copy has marked of the slice, with what is on its way to its mark. */
+export function answerMarks(session: Session, frame: DataFrame): void {
+  const { context, device } = session
+  const marks = marksOfSlice(context, device, context.view.pools.get(frame.pool)!, frame.slice)
+  if (marks.length > pairsMax) session.refuse(frame, 'BAD_REQUEST')
+  else session.answer(frame, [encodePairs(marks)])
 }

@@ -1,12 +1,14 @@
-import { chunkKey, type DeviceId, type PoolId } from '../base/ids.js'
-import { firstChunkIn, type PoolView, sliceKey, sliceOf } from '../core/sds/index.js'
+import type { DeviceId, PoolId } from '../base/ids.js'
+import { rebalancePolicyOf, rebuildPolicyOf } from '../core/rebuild-policy/index.js'
+import { type FillKind, type PoolView, sliceKey } from '../core/sds/index.js'
 import type { SliceRecord } from '../model/index.js'
 import type { Timer } from '../ports/index.js'
 import type { SdsContext } from './context.js'
+import { FillPieces } from './fill-pieces.js'
 import type { OwnDevice } from './own-device.js'
 import { SliceFill } from './slice-fill.js'
 
-/** Slices that one device fills at the same time; together with the pieces of each, what clients compete with. */
+/** Slices of one kind that a device fills at the same time; how many pieces of them is the policy's. */
 const slicesAtOnce = 4
 const pauseMs = 200
 
@@ -21,21 +23,35 @@ export class Resync {
   /** By slice key: everything that is still to be reported. */
   readonly #fills = new Map<number, SliceFill>()
   readonly #queue: SliceFill[] = []
-  #running = 0
+  /** Were interrupted, and start over a little later. */
+  readonly #paused: SliceFill[] = []
+  readonly #running: Record<FillKind, number> = { rebuild: 0, rebalance: 0 }
   #timer: Timer | null = null
   #isClosed = false
+  readonly pieces: FillPieces
+  /** Since this process started. */
+  bytesCopied = 0
+  bytesByMarks = 0
 
   constructor(
     readonly context: SdsContext,
     readonly device: OwnDevice,
     /** The slice is complete and durable on its joining copy. */
     readonly onJoined: (poolId: PoolId, joined: JoinedSlice) => void,
-  ) {}
+  ) {
+    this.pieces = new FillPieces(this, this.#policies())
+  }
 
   get chunksLeft(): number {
     let left = 0
     for (const fill of this.#fills.values()) left += fill.chunksLeft
     return left
+  }
+
+  get chunksTotal(): number {
+    let total = 0
+    for (const fill of this.#fills.values()) total += fill.chunksTotal
+    return total
   }
 
   /** The map changed: what is to be filled is whatever the records say now. */
@@ -46,6 +62,7 @@ export class Resync {
       if (view.record(fill.pool.number, fill.record.slice) !== fill.record || view.waiting.has(key)) this.#forget(key)
     for (const pool of view.pools.values())
       for (const record of pool.records) if (record.primary === this.device.id) this.#consider(pool, record)
+    this.pieces.setPolicies(this.#policies())
     this.#run()
   }
 
@@ -58,31 +75,45 @@ export class Resync {
     this.#isClosed = true
     this.#timer?.cancel()
     for (const key of [...this.#fills.keys()]) this.#forget(key)
+    this.pieces.close()
   }
 
   /** `isDone`: complete and durable. Else it starts over, if the record still wants it. */
   ended(fill: SliceFill, isDone: boolean): void {
-    this.#running--
+    this.#running[fill.kind]--
     if (this.#fills.get(sliceKey(fill.pool.number, fill.record.slice)) === fill) {
       const { slice, epoch } = fill.record
       if (isDone) this.onJoined(fill.pool.id, { slice, epoch, joining: fill.joining })
       else {
         this.context.log.debug('sds.resync-restart', { deviceId: this.device.id, slice, epoch })
-        this.#queue.push(fill)
-        this.#runLater()
+        this.#paused.push(fill)
       }
     }
     this.#run()
   }
 
   /** The copying is over, only the sync is awaited: others may begin, so that many share one sync. */
-  syncing(): void {
-    this.#running--
+  syncing(fill: SliceFill): void {
+    this.#running[fill.kind]--
     this.#run()
   }
   /** The sync is over, well or not: `ended` follows. */
-  syncEnded(): void {
-    this.#running++
+  syncEnded(fill: SliceFill): void {
+    this.#running[fill.kind]++
+  }
+
+  copied(fill: SliceFill, bytes: number): void {
+    this.bytesCopied += bytes
+    this.context.counters.resyncBytes += bytes
+    if (!fill.isByMarks) return
+    this.bytesByMarks += bytes
+    this.context.counters.resyncMarkedBytes += bytes
+  }
+
+  #policies() {
+    const { pools, devices } = this.context.tables()
+    const pool = pools.get(devices.get(this.device.id)?.poolId ?? '')
+    return { rebuild: rebuildPolicyOf(pool), rebalance: rebalancePolicyOf(pool) }
   }
 
   #consider(pool: PoolView, record: SliceRecord): void {
@@ -97,54 +128,55 @@ export class Resync {
   #forget(key: number): void {
     const fill = this.#fills.get(key)!
     this.#fills.delete(key)
-    const at = this.#queue.indexOf(fill)
-    if (at >= 0) this.#queue.splice(at, 1)
+    for (const list of [this.#queue, this.#paused]) {
+      const at = list.indexOf(fill)
+      if (at >= 0) list.splice(at, 1)
+    }
     fill.cancel()
   }
 
+  /** Slices that have one copy before those that have two. */
   #run(): void {
+    this.#start('rebuild')
+    this.#start('rebalance')
+    const running = this.#running.rebuild + this.#running.rebalance
+    if (this.#paused.length > 0 || (this.#queue.length > 0 && running === 0)) this.#runLater()
+  }
+
+  #start(kind: FillKind): void {
     if (this.#isClosed || !this.context.isServing) return
-    for (let tries = this.#queue.length; tries > 0 && this.#running < slicesAtOnce; tries--) {
+    for (let tries = this.#queue.length; tries > 0 && this.#running[kind] < slicesAtOnce; tries--) {
       const fill = this.#queue.shift()!
-      if (this.context.peers.isUp(fill.joining)) {
-        this.#running++
+      if (fill.kind === kind && this.#mayStart(fill)) {
+        this.#running[kind]++
         fill.start()
-      } else {
-        this.context.peers.of(fill.joining).connect()
-        this.#queue.push(fill)
-      }
+      } else this.#queue.push(fill)
     }
-    if (this.#queue.length > 0 && this.#running === 0) this.#runLater()
+  }
+
+  #mayStart({ joining, pool, record }: SliceFill): boolean {
+    if (!this.context.leases.mayAct(pool.number, record.slice)) return false
+    if (this.context.peers.isUp(joining)) return true
+    this.context.peers.of(joining).connect()
+    return false
   }
 
   #runLater(): void {
+    if (this.#isClosed) return
     this.#timer ??= this.context.clock.setTimer(pauseMs, () => {
       this.#timer = null
+      this.#queue.push(...this.#paused.splice(0))
       this.#run()
     })
   }
 
-  /** What this primary has of a slice now, with what may be getting a slot this moment. */
-  chunksOf(pool: PoolView, slice: number): { volume: number; chunk: number }[] {
-    const chunks: { volume: number; chunk: number }[] = []
-    const seen = new Set<number>()
-    const add = (volume: number, chunk: number) => {
-      const key = chunkKey(volume, chunk)
-      if (seen.has(key)) return
-      seen.add(key)
-      chunks.push({ volume, chunk })
-    }
-    for (const volume of this.context.view.volumesOf(pool)) {
-      const first = firstChunkIn(volume, slice)
-      for (const chunk of this.device.store.chunksOf(volume.number, first, volume.chunkCount, pool.sliceCount))
-        add(volume.number, chunk)
-    }
-    for (const request of this.device.active) {
-      const volume = this.context.view.volumes.get(request.volume)
-      if (request.lockShared || volume?.pool.number !== pool.number || sliceOf(volume, request.chunk) !== slice)
-        continue
-      add(request.volume, request.chunk)
-    }
-    return chunks
+  /** Chunks, by key, that something is changing here. */
+  busyChunks(): Set<number> {
+    return this.device.chunksBeingChanged()
+  }
+
+  /** When a chunk was last changed here; null: now. */
+  touchOf(volume: number, chunk: number): number | null {
+    return this.device.store.touchOf(volume, chunk)
   }
 }

@@ -130,6 +130,7 @@ export class Cluster {
           deviceSearch: ['/disks'],
           ioMode: 'direct',
           logLevel: 'info',
+          marksIdleMs: 10_000,
           leaseTimeoutMs: 1_000,
           leaseHeartbeatMs: 250,
           metricsListen: null,

@@ -4,6 +4,8 @@ import { opcodes } from '../../../src/wire/data.js'
 import { Cluster, deviceIdOf, poolId } from './cluster.js'
 import { Writer } from './writer.js'
 
+t.setTimeout(120_000)
+
 const all = Array.from({ length: 16 }, (_, chunk) => chunk)
 
 for (const [role, n] of [

@@ -11,7 +11,7 @@ import {
   wholeMap,
 } from '../../../src/model/index.js'
 import type { Connection, Ports } from '../../../src/ports/index.js'
-import type { ControlMessage, MdmRequests } from '../../../src/wire/control.js'
+import type { ControlMessage, MdmNotices, MdmRequests } from '../../../src/wire/control.js'
 
 export const systemId = '5eed000000000000' as SystemId
 export const idOf = <Kind extends string>(number: number): Id<Kind> => idOfNumber<Kind>(systemId, number)
@@ -28,7 +28,9 @@ export class FakeMdm {
   readonly map: ClusterMap = emptyMap()
   readonly deltas: MapDelta[] = []
   readonly acks = new Map<SdsId, number>()
-  readonly status = new Map<SdsId, { deviceId: string; error: string | null; resyncChunksLeft: number }[]>()
+  readonly status = new Map<SdsId, MdmNotices['sdsStatus']['devices']>()
+  /** The last notices, newest last. */
+  readonly alive = new Map<SdsId, MdmNotices['sdsAlive'][]>()
   readonly joinedReports: MdmRequests['copiesJoined'][] = []
   /** Copies that are reported as joined stay joining while this is set. */
   holdsJoins = false
@@ -48,7 +50,9 @@ export class FakeMdm {
         onMessage: message => this.#take(client, message),
         onClose: () => {
           this.#clients.delete(client)
-          if (client.sdsId !== null) this.#present.delete(client.sdsId)
+          // An old connection may end long after the next process has come.
+          const isLast = ![...this.#clients].some(({ sdsId }) => sdsId === client.sdsId)
+          if (client.sdsId !== null && isLast) this.#present.delete(client.sdsId)
         },
       }
     })
@@ -110,6 +114,11 @@ export class FakeMdm {
   #heard(client: Client, name: string, params: unknown): void {
     if (client.sdsId === null) return
     if (name === 'mapAck') this.acks.set(client.sdsId, (params as { version: number }).version)
+    if (name === 'sdsAlive')
+      this.alive.set(client.sdsId, [
+        ...(this.alive.get(client.sdsId) ?? []).slice(-40),
+        params as MdmNotices['sdsAlive'],
+      ])
     if (name === 'sdsStatus') this.status.set(client.sdsId, (params as { devices: [] }).devices)
   }
 
