@@ -1,0 +1,77 @@
+import t from 'tap'
+import { MiB } from '../../src/base/units.js'
+import { startNbdServer } from '../integration/nbd-server.js'
+import { MemoryBackend } from '../support/memory-backend.js'
+import { seededRandom } from '../support/seeded-random.js'
+import { Load, type LoadOptions } from './load.js'
+
+/** What a bad system might do, once, to a volume in memory. */
+class LyingBackend extends MemoryBackend {
+  lie: 'nothing' | 'flip a byte' | 'forget a write' | 'old bytes' | 'EIO' = 'nothing'
+
+  override read(offsetBytes: number, target: Buffer, done: Parameters<MemoryBackend['read']>[2]): void {
+    super.read(offsetBytes, target, errno => {
+      const at = target.findIndex(byte => byte !== 0)
+      if (this.lie === 'flip a byte' && at >= 0) target[at]! ^= 1
+      if (this.lie === 'old bytes' && at >= 0) target.fill(0)
+      done(this.lie === 'EIO' ? 'EIO' : errno)
+    })
+  }
+
+  override write(
+    offsetBytes: number,
+    pieces: readonly Buffer[],
+    fua: boolean,
+    done: Parameters<MemoryBackend['write']>[3],
+  ): void {
+    if (this.lie === 'forget a write') done(null)
+    else super.write(offsetBytes, pieces, fua, done)
+  }
+}
+
+async function runLoad(lie: LyingBackend['lie'], forMs: number) {
+  const backend = new LyingBackend({ name: 'vol1', sizeBytes: 8192 * MiB, chunkBytes: MiB })
+  const server = await startNbdServer([backend])
+  const failures: string[] = []
+  const options: LoadOptions = {
+    volume: 'vol1',
+    socketPath: server.socketPath,
+    random: seededRandom(7),
+    connections: 2,
+    depth: 4,
+    thinkMs: 1,
+    hotChunks: 2,
+    generation: () => 1,
+    mayLoseSdc: () => false,
+    fail: error => failures.push(error.message),
+  }
+  const load = new Load(options)
+  load.start()
+  const endMs = performance.now() + forMs
+  while (performance.now() < endMs && failures.length === 0) {
+    await new Promise(resolve => setTimeout(resolve, 50))
+    if (load.counts.answered > 60) backend.lie = lie
+  }
+  await load.end(5000)
+  if (failures.length === 0) await load.readAll(5000)
+  load.close()
+  await server.close()
+  return { failures, counts: load.counts }
+}
+
+t.test('load: a system that keeps its promises passes', async t => {
+  const { failures, counts } = await runLoad('nothing', 1500)
+  t.same(failures, [])
+  t.ok(counts.checked > 50, `${counts.checked} reads were checked`)
+})
+
+for (const [lie, says] of [
+  ['flip a byte', /torn sector|another sector|write \d+/],
+  ['forget a write', /returned/],
+  ['old bytes', /returned zeroes/],
+  ['EIO', /errno 5/],
+] as const)
+  t.test(`load: a system that does this is found out: ${lie}`, async t => {
+    const { failures } = await runLoad(lie, 10_000)
+    t.match(failures[0], says, `${failures[0]}`)
+  })
