@@ -1,6 +1,9 @@
 import type { SdsId } from '../../base/ids.js'
 import { isLively, isSilent, listenMs, type Membership, memberOf, silenceMs } from './member.js'
 
+/** Without an answer for this long: one missed answer is nothing. */
+const doubtMs = 500
+
 /** Who is out. `parted`: two that live but do not reach each other; `loser` null: whichever is secondary. */
 export interface Verdicts {
   convicted: Set<SdsId>
@@ -43,8 +46,10 @@ export function judge(
 
 /** True while one of the two says that it cannot reach the other: no use in joining them. */
 export function arePartedNow(membership: Membership, one: SdsId, two: SdsId, nowMs: number): boolean {
-  const accuses = (accuser: SdsId, accused: SdsId): boolean =>
-    isLively(membership, accuser, nowMs) && (memberOf(membership, accuser).unreachable.get(accused)?.forMs ?? 0) > 0
+  const accuses = (accuser: SdsId, accused: SdsId): boolean => {
+    const said = memberOf(membership, accuser).unreachable.get(accused)
+    return said !== undefined && isLively(membership, accuser, nowMs) && (said.refused || said.forMs >= doubtMs)
+  }
   return accuses(one, two) || accuses(two, one)
 }
 
