@@ -1,9 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parse, stringify } from 'yaml'
+import { StorageError } from '../../src/base/errors.js'
+import type { DeviceId } from '../../src/base/ids.js'
 import { GiB } from '../../src/base/units.js'
 import { writeClusterFile } from '../../src/cli/local/cluster-file.js'
 import { findFreePorts } from '../../src/cli/local/free-ports.js'
@@ -45,6 +47,7 @@ export const mdmName = 'mdm-1'
 export const sdsNames = Array.from({ length: topology.sdss }, (_, index) => `sds-${index + 1}`)
 const startWaitMs = 60_000
 const stopWaitMs = 40_000
+const replaceWithinMs = 120_000
 
 /** A cluster as `blockmesh local` makes it, each process started, watched and ended by this program itself. */
 export class SoakCluster {
@@ -109,6 +112,51 @@ export class SoakCluster {
     const path = join(dir, 'device')
     const sizeBytes = 2 * GiB + labelBytes
     await this.withMdm(mdm => mdm.request('addDevice', { sds, pool: poolName, path, name: `${sds}-small`, sizeBytes }))
+  }
+
+  /**
+   * What an administrator does once a disk is mended or replaced: removes the devices of an SDS that have failed and
+   * gives it new ones in their place. Those that have not failed stay.
+   */
+  async replaceFailedDevices(sds: string): Promise<void> {
+    // A failure is told to the MDM about once a second.
+    await sleep(2500)
+    await this.untilMdmAnswers()
+    const report = (await askReport(this.state))!
+    const { id: sdsId } = report.sdss.find(({ name }) => name === sds)!
+    for (const { id, path, name, sdsId: owner, state, capacityBytes } of report.devices) {
+      if (owner !== sdsId || state !== 'failed') continue
+      await this.#removeDevice(id)
+      rmSync(path)
+      const sizeBytes = capacityBytes + labelBytes
+      await this.withMdm(mdm => mdm.request('addDevice', { sds, pool: poolName, path, name, sizeBytes }))
+    }
+  }
+
+  /** A device that still holds copies is removed once they are elsewhere. */
+  async #removeDevice(device: DeviceId): Promise<void> {
+    const endMs = performance.now() + replaceWithinMs
+    for (;;) {
+      try {
+        await this.withMdm(mdm => mdm.request('removeDevice', { device }))
+        const report = await askReport(this.state)
+        if (report && !report.devices.some(({ id }) => id === device)) return
+      } catch (error) {
+        if (error instanceof StorageError && error.code === 'NOT_FOUND') return
+        if (performance.now() > endMs) throw error
+      }
+      if (performance.now() > endMs)
+        throw new Error(`device ${device} is not removed within ${replaceWithinMs / 1000} s`)
+      await sleep(500)
+    }
+  }
+
+  async untilMdmAnswers(): Promise<void> {
+    const endMs = performance.now() + replaceWithinMs
+    while ((await askReport(this.state).catch(() => null)) === null) {
+      if (performance.now() > endMs) throw new Error(`no MDM answers within ${replaceWithinMs / 1000} s`)
+      await sleep(250)
+    }
   }
 
   withMdm<T>(work: (mdm: MdmClient) => Promise<T>, connectTimeoutMs = 10_000): Promise<T> {

@@ -16,8 +16,8 @@ export class SmallFileSystem {
     readonly image: string,
   ) {}
 
-  static async make(dir: string): Promise<SmallFileSystem> {
-    const image = `${dir}.image`
+  /** `image` is where its bytes are. */
+  static async make(dir: string, image: string): Promise<SmallFileSystem> {
     mkdirSync(dir, { recursive: true })
     await execute('truncate', ['-s', String(fileSystemBytes), image])
     await execute('mke2fs', ['-q', '-F', '-t', 'ext4', '-m', '0', image])
@@ -54,8 +54,9 @@ export class SmallFileSystem {
 /** Why there can be no file systems of our own here; null: there can. */
 export async function fileSystemsUnavailable(dir: string): Promise<string | null> {
   try {
-    const probe = await SmallFileSystem.make(join(dir, 'probe'))
+    const probe = await SmallFileSystem.make(join(dir, 'probe'), join(dir, 'probe.image'))
     await probe.close()
+    rmSync(probe.dir, { recursive: true })
     return null
   } catch (error) {
     return `no file system can be mounted here: ${(error as Error).message.trim().split('\n').at(-1)}`

@@ -31,6 +31,8 @@ export class FaultLoop {
     readonly world: FaultWorld,
     readonly kinds: readonly FaultKind[],
     readonly note: (sentence: string) => void,
+    /** Given, each fault is alone: the next one comes when this says that the last one has healed. */
+    readonly healed: (() => Promise<void>) | null = null,
   ) {
     for (const { name } of kinds) this.stats.set(name, { count: 0, waitMsMax: 0 })
   }
@@ -45,6 +47,10 @@ export class FaultLoop {
     try {
       while (performance.now() < endMs && !signal.aborted) {
         this.#beginOne()
+        if (this.healed !== null) {
+          await Promise.all([...this.#active].map(({ over }) => over))
+          await this.healed()
+        }
         await pause(Math.min(1000 + this.world.random.integer(1000), endMs - performance.now()), signal)
       }
     } finally {

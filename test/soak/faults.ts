@@ -9,7 +9,7 @@ export type Capability = 'links' | 'file systems' | 'device failures'
  * Whether a device that fails is given up by its slices, so that I/O goes on without it and the system is whole again
  * once it works. Without that, requests to it wait or fail, and such faults are left out.
  */
-export const handlesDeviceFailures = false
+export const handlesDeviceFailures = true
 
 export interface FaultWorld {
   cluster: SoakCluster
@@ -120,7 +120,7 @@ function diskFull(world: FaultWorld): FaultPlan {
       const giveBack = await fileSystems.get(name)!.fill()
       return async () => {
         giveBack()
-        await replaceProcess(cluster, name)
+        await cluster.replaceFailedDevices(name)
       }
     },
   }
@@ -135,16 +135,14 @@ function diskErrors(world: FaultWorld): FaultPlan {
     what: `writes of ${name} fail`,
     async begin() {
       await failWrites(cluster.pidOf(name))
-      // The limit goes with the process.
-      return () => replaceProcess(cluster, name)
+      return async () => {
+        // The limit goes with the process.
+        await cluster.endProcess(name, 'SIGKILL')
+        cluster.startProcess(name)
+        await cluster.replaceFailedDevices(name)
+      }
     },
   }
-}
-
-/** A device that has failed is opened again by the next process. */
-async function replaceProcess(cluster: SoakCluster, name: string): Promise<void> {
-  await cluster.endProcess(name, 'SIGKILL')
-  cluster.startProcess(name)
 }
 
 const oneOf = ({ random }: FaultWorld, names: readonly string[]): string => names[random.integer(names.length)]!

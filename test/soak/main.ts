@@ -13,7 +13,8 @@ interface Given {
   dir?: string
   faults?: string
   powerCuts?: string
-  fileSystem?: string
+  singly?: boolean
+  pauseMax?: string
 }
 
 const command = new Command('soak')
@@ -22,6 +23,8 @@ const command = new Command('soak')
   .option('--seed <N>', 'draws the same faults and requests again, as far as real time lets them repeat')
   .option('--dir <DIR>', 'where cluster and logs are kept (default: a fresh one, removed if all is well)')
   .option('--faults <KINDS>', `only these, separated by commas: ${faultKinds.map(({ name }) => name).join(', ')}`)
+  .option('--singly', 'one fault at a time, each healed before the next: the table then shows what each one costs')
+  .option('--pause-max <S>', 'it is a failure if a request waits longer than this for its answer')
   .option('--power-cuts <N>', 'instead: end a whole guest under load with SIGKILL, so many times')
   .action(async (given: Given) => {
     process.exitCode = await main(given)
@@ -37,10 +40,19 @@ async function main(given: Given): Promise<number> {
     const { runPowerCuts } = await import('../kernel/power-cut.js')
     return (await runPowerCuts({ count: numberOf('--power-cuts', given.powerCuts, 10_000), seed })) ? 0 : 1
   }
+  const pauseMsMax = given.pauseMax === undefined ? null : numberOf('--pause-max', given.pauseMax, 3600) * 1000
   const linksUnavailable = isInside() ? null : namespacesUnavailable()
   if (linksUnavailable === null && !isInside()) return runInside()
   const dir = given.dir === undefined ? mkdtempSync(join(tmpdir(), 'blockmesh-soak-')) : resolve(given.dir)
-  const held = await runSoak({ minutes, seed, dir, kinds, linksUnavailable })
+  const held = await runSoak({
+    minutes,
+    seed,
+    dir,
+    kinds,
+    linksUnavailable,
+    isSingly: given.singly === true,
+    pauseMsMax,
+  })
   if (held && given.dir === undefined) removeSoak(dir)
   return held ? 0 : 1
 }

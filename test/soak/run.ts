@@ -18,6 +18,10 @@ export interface SoakOptions {
   kinds: readonly string[] | null
   /** Why links cannot be cut here; null: they can. */
   linksUnavailable: string | null
+  /** One fault at a time, each healed before the next: then what a request waits is the fault's own doing. */
+  isSingly: boolean
+  /** A request that waits longer than this is a failure; null: it may wait. */
+  pauseMsMax: number | null
 }
 
 const roundMs = 30_000
@@ -81,12 +85,13 @@ class Soak {
       { cluster, random: this.#random, fileSystems: this.#fileSystems },
       possible,
       sentence => this.#log(sentence),
+      this.options.isSingly ? () => this.#healed() : null,
     )
     this.#startLoads()
     const endMs = performance.now() + minutes * 60_000
     while (performance.now() < endMs && !this.abort.signal.aborted) {
       await this.#faults.run(Math.min(roundMs, endMs - performance.now()), this.abort.signal)
-      await this.#untilHealed()
+      await this.#endRound()
     }
     await this.#verify()
   }
@@ -112,13 +117,12 @@ class Soak {
       count === 0 ? null : Math.round(waitMsMax),
     ])
     const sum = (of: (load: Load) => number) => this.#loads.reduce((total, load) => total + of(load), 0)
-    const pauseMsMax = Math.max(0, ...this.#loads.map(load => load.counts.pauseMsMax))
     const lines = [
       formatTable(['Fault', 'Times', 'Longest wait beside it (ms)'], rows),
       ...[...this.#leftOut].map(([name, reason]) => `left out: ${name}: ${reason}`),
       `${this.#faults?.count ?? 0} faults in ${this.#rounds} rounds, healthy again at the latest after ${Math.round(this.#healMsMax)} ms`,
       `${sum(load => load.counts.answered)} requests answered, ${sum(load => load.counts.checked)} reads checked, ` +
-        `${sum(load => load.counts.abandoned)} lost with their SDC; longest pause ${Math.round(pauseMsMax)} ms`,
+        `${sum(load => load.counts.abandoned)} lost with their SDC; longest pause ${Math.round(this.#pauseMsMax)} ms`,
       this.#compared,
       this.failure === null
         ? `Verdict: everything held (seed ${this.options.seed}).`
@@ -152,7 +156,7 @@ class Soak {
     this.#cluster.onDied = sentence => this.fail(new Error(sentence))
     if (withFileSystems)
       for (const name of sdsNames) {
-        const fileSystem = await SmallFileSystem.make(join(dir, name, 'small'))
+        const fileSystem = await SmallFileSystem.make(join(dir, name, 'small'), join(dir, `${name}.image`))
         this.#fileSystems.set(name, fileSystem)
         await this.#cluster.addDevice(name, fileSystem.dir)
       }
@@ -181,17 +185,30 @@ class Soak {
     for (const load of this.#loads) load.start()
   }
 
-  async #untilHealed(): Promise<void> {
+  async #healed(): Promise<void> {
     if (this.failure !== null) return
     const tookMs = await this.#cluster!.untilHealthy(healWithinMs)
     this.#healMsMax = Math.max(this.#healMsMax, tookMs)
-    this.#rounds++
     await Promise.all(this.#loads.map(load => load.answered(answerWithinMs)))
-    const pauseMsMax = Math.max(...this.#loads.map(load => load.counts.pauseMsMax))
+  }
+
+  async #endRound(): Promise<void> {
+    const beganMs = performance.now()
+    await this.#healed()
+    if (this.failure !== null) return
+    this.#rounds++
+    const tookMs = performance.now() - beganMs
     this.#tell(
       `round ${this.#rounds}: ${this.#faults!.count} faults so far, healthy after ${Math.round(tookMs)} ms, ` +
-        `longest pause so far ${Math.round(pauseMsMax)} ms`,
+        `longest pause so far ${Math.round(this.#pauseMsMax)} ms`,
     )
+    const { pauseMsMax } = this.options
+    if (pauseMsMax !== null && this.#pauseMsMax > pauseMsMax)
+      throw new Error(`a request waited ${Math.round(this.#pauseMsMax)} ms for its answer`)
+  }
+
+  get #pauseMsMax(): number {
+    return Math.max(0, ...this.#loads.map(load => load.counts.pauseMsMax))
   }
 
   /** Registers are read back; both copies are compared. */
