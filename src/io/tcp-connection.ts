@@ -3,6 +3,7 @@ import { StorageError } from '../base/errors.js'
 import type { Endpoint } from '../model/objects.js'
 import type { CloseReason, Connection, ConnectionHandlers } from '../ports/link.js'
 import { systemClock } from './clock.js'
+import { readIntoSlabs } from './slab-reader.js'
 import type { Codec } from './tcp-codec.js'
 
 /** After a close, how long the other side may take to read what was sent before. */
@@ -29,7 +30,8 @@ export class TcpConnection<Message> implements Connection<Message> {
 
   start(handlers: ConnectionHandlers<Message>): void {
     this.#handlers = handlers
-    this.socket.on('data', (bytes: Buffer) => this.#take(bytes))
+    if (this.codec.pinsPayload) readIntoSlabs(this.socket, bytes => this.#take(bytes))
+    else this.socket.on('data', (bytes: Buffer) => this.#take(bytes))
     this.socket.on('error', (error: NodeJS.ErrnoException) => {
       this.#reason = error.message
       if (error.code === 'ECONNREFUSED') this.#why = 'refused'
@@ -41,9 +43,9 @@ export class TcpConnection<Message> implements Connection<Message> {
     return this.#unwrittenBytes + this.socket.writableLength
   }
 
-  send(message: Message): void {
+  send(message: Message, ownsPayload = false): void {
     if (this.#closed) return
-    this.#unwrittenBytes += this.codec.put(message)
+    this.#unwrittenBytes += this.codec.put(message, ownsPayload)
     if (this.#flushing) return
     this.#flushing = true
     systemClock.endOfTurn(this.#flush)
@@ -93,13 +95,11 @@ export class TcpConnection<Message> implements Connection<Message> {
     if (this.#closed) return
     const pieces = this.codec.take()
     const { socket } = this
-    if (pieces.length === 1) {
-      socket.write(pieces[0]!)
-      return
-    }
-    socket.cork()
-    for (const piece of pieces) socket.write(piece)
-    socket.uncork()
+    const last = pieces.length - 1
+    if (last > 0) socket.cork()
+    for (let i = 0; i < last; i++) socket.write(pieces[i]!)
+    socket.write(pieces[last]!, this.codec.written)
+    if (last > 0) socket.uncork()
   }
 
   #ended(reason: string): void {

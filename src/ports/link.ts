@@ -6,8 +6,11 @@ import type { DataFrame } from '../wire/data.js'
 export interface Connection<Message> {
   /** For logs: `127.0.0.1:4711`. */
   readonly remote: Endpoint
-  /** Queues a message; what is queued in one turn leaves in one vectored write. After a close it is dropped. */
-  send(message: Message): void
+  /**
+   * Queues a message; what is queued in one turn leaves in one vectored write. After a close it is dropped. `ownsPayload`:
+   * the payload is the connection's from now on, which releases it (wire/payload-memory.ts) when it has left.
+   */
+  send(message: Message, ownsPayload?: boolean): void
   /** Bytes queued and not yet taken by the operating system: for back-pressure. */
   readonly queuedBytes: number
   /** Stops or restarts reading from the other side (back-pressure towards it). */

@@ -6,6 +6,7 @@ import type { Endpoint } from '../model/index.js'
 import type { Clock, Connection, Link, Log, Timer } from '../ports/index.js'
 import { encode } from '../wire/codec.js'
 import { type DataFrame, type DataHello, makeFrame, opcodes } from '../wire/data.js'
+import { releasePieces } from '../wire/payload-memory.js'
 import { SentTable } from './sent-table.js'
 
 /** What a session sends and keeps until it is answered. The first fields belong to the session that keeps it. */
@@ -19,7 +20,7 @@ export interface SessionItem {
   readonly hasPayload: boolean
   /** The request as of now; called for each sending. */
   frameFor(requestId: number): DataFrame
-  /** The answer to the last sending. The session has let go of the item. */
+  /** The answer to the last sending; its payload is valid during the call. The session has let go of the item. */
   onAnswer(frame: DataFrame): void
   /** Whether to send again when the connection on which it was sent has ended. */
   readonly resend: boolean
@@ -188,6 +189,7 @@ export class DeviceSession {
       this.#unlink(item)
       item.onAnswer(frame)
     }
+    releasePieces(frame.body)
     if (this.#state === 'up') this.#pump()
   }
 

@@ -1,10 +1,11 @@
 import { StorageError } from '../base/errors.js'
 import { frameBodyBytesMax } from '../base/limits.js'
 import { type DataFrame, dataHeaderBytes, dataMagic, dataVersion, decodeHeader } from './data.js'
+import { cutPinned } from './payload-memory.js'
 
 /**
- * Cuts a byte stream into data frames. Payload is handed on as subarrays of what came in; only a header that straddles
- * two reads is copied. One peer holds at most one unfinished frame.
+ * Cuts a byte stream into data frames. Payload is handed on as cuts of what came in, pinned where that is a slab (see
+ * payload-memory.ts); only a header that straddles two reads is copied. One peer holds at most one unfinished frame.
  */
 export class DataParser {
   #partHeader: Buffer | null = null
@@ -12,7 +13,7 @@ export class DataParser {
   #missingBytes = 0
 
   /**
-   * Takes what a read returned (ownership passes: its memory lives as long as the frames do) and calls `onFrame` for
+   * Takes what a read returned and calls `onFrame` for
    * each frame that is complete. Throws PROTOCOL at the first malformed header; the connection is then closed.
    */
   push(bytes: Buffer, onFrame: (frame: DataFrame) => void): void {
@@ -23,7 +24,7 @@ export class DataParser {
         if (this.#frame === null) return
       } else {
         const taken = Math.min(this.#missingBytes, bytes.length - at)
-        ;(this.#frame as DataFrame).body.push(bytes.subarray(at, at + taken))
+        ;(this.#frame as DataFrame).body.push(cutPinned(bytes, at, at + taken))
         this.#missingBytes -= taken
         at += taken
       }

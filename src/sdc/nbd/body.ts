@@ -1,28 +1,29 @@
+import { cutPinned } from '../../wire/payload-memory.js'
 import { smallPartBytes } from './limits.js'
 
 const gatherBytes = 16 * 1024
 
 /**
- * The payload of one write as it comes in: subarrays of what was read. Only small parts are copied together, so that the
- * number of pieces is bounded by the payload's length, however the client cuts it.
+ * The payload of one write as it comes in: cuts of what was read, pinned. Only small parts are copied together, so that
+ * the number of pieces is bounded by the payload's length, however the client cuts it.
  */
 export class BodyPieces {
   #pieces: Buffer[] = []
   #gather: Buffer | null = null
   #gathered = 0
 
-  /** Takes a part; `missingBytes` counts it and everything that is still to come. */
-  add(part: Buffer, missingBytes: number): void {
-    const alone = this.#gather === null && part.length === missingBytes
-    if (alone || part.length >= smallPartBytes) {
+  /** Takes `bytes` from `from` to `to`; `missingBytes` counts it and everything that is still to come. */
+  add(bytes: Buffer, from: number, to: number, missingBytes: number): void {
+    const alone = this.#gather === null && to - from === missingBytes
+    if (alone || to - from >= smallPartBytes) {
       this.#seal()
-      this.#pieces.push(part)
+      this.#pieces.push(cutPinned(bytes, from, to))
       return
     }
-    let at = 0
-    while (at < part.length) {
-      this.#gather ??= Buffer.allocUnsafeSlow(Math.min(gatherBytes, missingBytes - at))
-      const copied = part.copy(this.#gather, this.#gathered, at)
+    let at = from
+    while (at < to) {
+      this.#gather ??= Buffer.allocUnsafeSlow(Math.min(gatherBytes, missingBytes - (at - from)))
+      const copied = bytes.copy(this.#gather, this.#gathered, at, to)
       at += copied
       this.#gathered += copied
       if (this.#gathered === this.#gather.length) this.#seal()

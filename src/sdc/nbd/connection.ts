@@ -149,7 +149,8 @@ class ServedStream implements NbdConnection {
     if (this.#lingering || this.#gone) return
     if (this.#transmission !== null) this.#transmission.take(bytes)
     else {
-      this.#handshake?.take(bytes)
+      // What a handshake has not used yet outlives this call.
+      this.#handshake?.take(Buffer.from(bytes))
       this.#negotiate()
     }
   }

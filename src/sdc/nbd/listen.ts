@@ -5,6 +5,7 @@ import type { Endpoint } from '../../model/objects.js'
 import type { BlockBackend, ExportTable } from './backend.js'
 import { type NbdConnection, type ServeOptions, serveNbd } from './connection.js'
 import { listenerConnectionsMax } from './limits.js'
+import { SocketStream } from './socket-stream.js'
 import type { NbdStream } from './stream.js'
 
 /** The one file of this folder that knows sockets. */
@@ -36,7 +37,7 @@ export async function listenNbd(
   const served = new Set<NbdConnection>()
   // Half-open: a client that has sent its last request and shut its side down still gets its answers.
   const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, socket => {
-    const connection = serveNbd(socket, exports, options)
+    const connection = serveNbd(new SocketStream(socket), exports, options)
     served.add(connection)
     void connection.closed.then(() => served.delete(connection))
   })
@@ -61,7 +62,7 @@ export async function listenNbd(
 
 /** Our end of a socket pair that the kernel's NBD driver speaks on. The descriptor now belongs to the stream. */
 export function streamOfSocketFd(fd: number): NbdStream {
-  return new Socket({ fd, allowHalfOpen: true, readable: true, writable: true })
+  return new SocketStream(new Socket({ fd, allowHalfOpen: true, readable: true, writable: true }))
 }
 
 async function listenAtPath(server: Server, socketPath: string): Promise<void> {

@@ -1,6 +1,8 @@
 import type { BackendDone, Extent, NbdErrno } from './backend.js'
 import type { Refusal } from './check-request.js'
 
+export const noBody: readonly Buffer[] = []
+
 /** Who answers a request once the backend has. */
 export interface RequestOwner {
   completed(request: NbdRequest, errno: NbdErrno | null): void
@@ -26,6 +28,8 @@ export class NbdRequest {
   refusal: Refusal | null = null
   /** A read's answer: room for the header, then the data. */
   reply: Buffer | null = null
+  /** A write's payload, while the backend has it. */
+  body: readonly Buffer[] = noBody
 
   readonly done: BackendDone
   readonly extentsDone: (errno: NbdErrno | null, extents: Extent[]) => void

@@ -1,6 +1,7 @@
 /**
  * The little of a duplex stream that the engine uses: net.Socket and stream.Duplex both fit. `write` must not call
- * `done` before it returns, and calls it when the bytes have left (their memory may then change).
+ * `done` before it returns, and calls it when the bytes have left (their memory may then change). What comes with `data`
+ * is valid during the call, and longer where it is cut with `cutPinned`.
  */
 export interface NbdStream {
   readonly destroyed: boolean

@@ -1,14 +1,14 @@
 import { assert } from '../../base/assert.js'
 import { nbdBytesInFlightMax, nbdPayloadBytesMax, nbdRequestsInFlightMax } from '../../base/limits.js'
+import { cutPinned, releasePieces, takePayload } from '../../wire/payload-memory.js'
 import type { BlockBackend, Extent, NbdErrno } from './backend.js'
 import { BodyPieces } from './body.js'
 import { type Features, type Refusal, refusalOf } from './check-request.js'
 import { extentsPerReplyMax } from './limits.js'
 import { commandFlags, commands, requestBytes, requestMagic } from './protocol.js'
-import { ReadSlabs } from './read-slabs.js'
 import { queueError, queueExtents, queueRead, queueSimple, readHeaderBytes } from './replies.js'
 import { ReplyQueue } from './reply-queue.js'
-import { NbdRequest, type RequestOwner } from './request.js'
+import { NbdRequest, noBody, type RequestOwner } from './request.js'
 import type { NbdStream } from './stream.js'
 
 /** What the transmission phase asks of the connection around it. */
@@ -40,7 +40,6 @@ export class Transmission implements RequestOwner {
   readonly #backend: BlockBackend
   readonly #features: Features
   readonly #replies: ReplyQueue
-  readonly #slabs = new ReadSlabs()
   readonly #readHeaderBytes: number
 
   readonly #header = Buffer.alloc(requestBytes)
@@ -83,11 +82,11 @@ export class Transmission implements RequestOwner {
     return this.#gone ? this.#underWay : this.#requestsInFlight
   }
 
-  /** Takes what a read returned; its memory stays with the payloads cut from it. */
+  /** Takes what a read returned; what is kept of it is pinned. */
   take(bytes: Buffer): void {
     if (this.#ended) return
-    this.#unread.push(bytes)
-    if (!this.#stalled) this.#goOn()
+    if (this.#stalled) this.#unread.push(cutPinned(bytes, 0, bytes.length))
+    else this.#goOn(bytes)
   }
 
   /** The client sends no more: what it has sent is carried out, then this ends. */
@@ -114,13 +113,18 @@ export class Transmission implements RequestOwner {
 
   // ---- taking requests
 
-  #goOn(): void {
+  /** `fresh`: what has just been read, where nothing is left unread of before. */
+  #goOn(fresh: Buffer | null): void {
     this.#stalled = false
     this.#taking = true
+    if (fresh !== null) {
+      const at = this.#parse(fresh)
+      if (at < fresh.length && !this.#ended) this.#unread.push(cutPinned(fresh, at, fresh.length))
+    }
     while (!this.#ended && !this.#stalled && (this.#unread.length > 0 || this.#headerHave === requestBytes)) {
       const bytes = this.#unread[0] ?? nothing
       const at = this.#parse(bytes)
-      if (at === bytes.length) this.#unread.shift()
+      if (at === bytes.length) releasePieces(this.#unread.splice(0, 1))
       else if (!this.#ended) this.#unread[0] = bytes.subarray(at)
     }
     this.#taking = false
@@ -206,8 +210,7 @@ export class Transmission implements RequestOwner {
     const request = this.#writing as NbdRequest
     const taken = Math.min(this.#missingBytes, bytes.length - at)
     const end = at + taken
-    if (request.refusal === null)
-      this.#body.add(at === 0 && end === bytes.length ? bytes : bytes.subarray(at, end), this.#missingBytes)
+    if (request.refusal === null) this.#body.add(bytes, at, end, this.#missingBytes)
     this.#missingBytes -= taken
     if (this.#missingBytes > 0) return end
     this.#writing = null
@@ -217,7 +220,8 @@ export class Transmission implements RequestOwner {
     else {
       this.#underWay++
       request.underWay = true
-      this.#backend.write(request.offsetBytes, this.#body.take(), isFua(request), request.done)
+      request.body = this.#body.take()
+      this.#backend.write(request.offsetBytes, request.body, isFua(request), request.done)
     }
     return end
   }
@@ -228,7 +232,7 @@ export class Transmission implements RequestOwner {
     request.underWay = true
     switch (request.command) {
       case commands.read:
-        request.reply = this.#slabs.take(this.#readHeaderBytes + lengthBytes)
+        request.reply = takePayload(this.#readHeaderBytes + lengthBytes)
         this.#backend.read(offsetBytes, request.reply.subarray(this.#readHeaderBytes), request.done)
         return
       case commands.flush:
@@ -275,6 +279,8 @@ export class Transmission implements RequestOwner {
     assert(request.underWay, 'the backend completes a request once')
     request.underWay = false
     this.#underWay--
+    releasePieces(request.body)
+    request.body = noBody
   }
 
   #answer(request: NbdRequest, errno: NbdErrno | null, refusal: Refusal | null): void {
@@ -299,7 +305,7 @@ export class Transmission implements RequestOwner {
     if (request === this.#writing) {
       this.#writing = null
       this.#missingBytes = 0
-      this.#body.take()
+      releasePieces(this.#body.take())
     }
     this.#requestsInFlight--
     this.#bytesInFlight -= request.heldBytes
@@ -332,7 +338,7 @@ export class Transmission implements RequestOwner {
     this.#bytesInFlight -= heldBytes
     assert(this.#requestsInFlight >= 0 && this.#bytesInFlight >= 0, 'what is sent was in flight')
     if (this.#stalled && !this.#ended) {
-      this.#goOn()
+      this.#goOn(null)
       if (!this.#stalled) this.#host.resume()
     }
     this.#checkEnd()

@@ -43,7 +43,8 @@ export class RawClient {
   constructor(stream: Duplex) {
     this.#stream = stream
     stream.on('data', (bytes: Buffer) => {
-      this.#received.push(bytes)
+      // In memory the server's own bytes come over, and it uses them again.
+      this.#received.push(Buffer.from(bytes))
       this.#wake()
     })
     const ended = () => {

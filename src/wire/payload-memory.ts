@@ -1,0 +1,159 @@
+import { assert } from '../base/assert.js'
+import { KiB, MiB } from '../base/units.js'
+
+/**
+ * Memory that sockets read into, used again instead of collected: at a gigabyte a second, garbage that lies outside the
+ * heap makes V8 collect many times a second. Whoever keeps a cut of a slab has pinned it; a slab whose last pin is gone is
+ * used again. Who forgets a release only leaves the slab to the collector; who releases early gives away bytes that
+ * are still in use, so `releasePieces` is for payloads that have been consumed, on every path.
+ */
+export interface Slab {
+  bytes: Buffer
+  pins: number
+}
+
+const slabOf = new WeakMap<ArrayBufferLike, Slab>()
+
+/** Slabs in two sizes: small ones while little comes in, large ones for streams. */
+export const slabBytesSmall = 64 * KiB
+export const slabBytesLarge = 512 * KiB
+const spareBytesMax = 16 * MiB
+/** So many small reads in a row, and a stream is taken to be over. */
+const smallReadsMax = 64
+const spareSmall: Slab[] = []
+const spareLarge: Slab[] = []
+
+/** A slab that nobody else uses, pinned once. */
+export function takeSlab(large: boolean): Slab {
+  const spare = large ? spareLarge : spareSmall
+  let slab = spare.pop()
+  if (slab === undefined) {
+    slab = { bytes: Buffer.allocUnsafeSlow(large ? slabBytesLarge : slabBytesSmall), pins: 0 }
+    slabOf.set(slab.bytes.buffer, slab)
+  }
+  slab.pins = 1
+  return slab
+}
+
+export function unpin(slab: Slab): void {
+  slab.pins--
+  assert(slab.pins >= 0, 'a slab is unpinned as often as it was pinned')
+  if (slab.pins > 0) return
+  const spare = slab.bytes.length === slabBytesLarge ? spareLarge : spareSmall
+  if ((spare.length + 1) * slab.bytes.length <= spareBytesMax / 2) spare.push(slab)
+}
+
+/** `bytes` from `from` to `to`, to be kept until it is released. */
+export function cutPinned(bytes: Buffer, from: number, to: number): Buffer {
+  const slab = slabOf.get(bytes.buffer)
+  if (slab !== undefined) slab.pins++
+  return from === 0 && to === bytes.length ? bytes : bytes.subarray(from, to)
+}
+
+/** Nobody looks at these cuts any more, and no stream still has to send them. Each cut is released once, or never. */
+export function releasePieces(pieces: readonly Buffer[]): void {
+  for (const piece of pieces) releasePiece(piece)
+}
+
+export function releasePiece(piece: Buffer): void {
+  const slab = slabOf.get(piece.buffer)
+  if (slab !== undefined) unpin(slab)
+  else if (piece.length > cutBytesMax) keepLarge(piece)
+}
+
+// ---- payloads that are made here
+
+const cutBytesMax = 32 * KiB
+/** Beside the payload there may be a protocol's header. */
+const headerRoomBytes = 64
+/** Buffers in use by nobody, by their length. */
+const spareBuffers = new Map<number, Buffer[]>()
+/** The arrays of buffers that came from here; others are not ours to keep. */
+const isOurs = new WeakSet<ArrayBufferLike>()
+let spareBufferBytes = 0
+let payloadSlab: Slab | null = null
+let payloadAt = 0
+
+/**
+ * Memory for a payload of up to `lengthBytes`, to be given back with `releasePiece` once nobody needs it: small ones are cut
+ * from a slab, large ones have a buffer of their own. Its bytes are whatever was there before.
+ */
+export function takePayload(lengthBytes: number): Buffer {
+  if (lengthBytes > cutBytesMax) return takeLarge(lengthBytes)
+  if (payloadSlab === null || payloadAt + lengthBytes > slabBytesSmall) {
+    if (payloadSlab !== null) unpin(payloadSlab)
+    payloadSlab = takeSlab(false)
+    payloadAt = 0
+  } else if (payloadSlab.pins === 1) payloadAt = 0
+  const from = payloadAt
+  payloadAt += lengthBytes
+  return cutPinned(payloadSlab.bytes, from, payloadAt)
+}
+
+function takeLarge(lengthBytes: number): Buffer {
+  const roundBytes = 2 ** Math.ceil(Math.log2(lengthBytes - headerRoomBytes)) + headerRoomBytes
+  const kept = spareBuffers.get(roundBytes)?.pop()
+  if (kept !== undefined) {
+    spareBufferBytes -= roundBytes
+    return kept.subarray(0, lengthBytes)
+  }
+  const made = Buffer.allocUnsafeSlow(roundBytes)
+  isOurs.add(made.buffer)
+  return made.subarray(0, lengthBytes)
+}
+
+function keepLarge(piece: Buffer): void {
+  const { buffer } = piece
+  if (!isOurs.has(buffer) || spareBufferBytes + buffer.byteLength > spareBytesMax) return
+  spareBufferBytes += buffer.byteLength
+  const whole = Buffer.from(buffer)
+  const kept = spareBuffers.get(whole.length)
+  if (kept === undefined) spareBuffers.set(whole.length, [whole])
+  else kept.push(whole)
+}
+
+/** Where one socket reads to: one slab after the other, filled from front to back. */
+export class ReceiveMemory {
+  #slab: Slab
+  #at = 0
+  #wantLarge = false
+  #smallReads = 0
+
+  constructor() {
+    this.#slab = takeSlab(false)
+  }
+
+  /** Where the next read goes. */
+  room(): Buffer {
+    const { bytes } = this.#slab
+    const isLarge = bytes.length === slabBytesLarge
+    if (bytes.length - this.#at < bytes.length / 4 || this.#wantLarge !== isLarge) this.#renew()
+    return this.#at === 0 ? this.#slab.bytes : this.#slab.bytes.subarray(this.#at)
+  }
+
+  /** What a read of `length` bytes into `room()` brought. Valid until the next read, unless cuts of it are pinned. */
+  took(length: number): Buffer {
+    const from = this.#at
+    this.#at += length
+    if (length >= slabBytesSmall / 2) {
+      this.#wantLarge = true
+      this.#smallReads = 0
+    } else if (++this.#smallReads === smallReadsMax) this.#wantLarge = false
+    return this.#slab.bytes.subarray(from, this.#at)
+  }
+
+  /** What was read was consumed, or what is kept of it is pinned: unpinned memory is read into again. */
+  consumed(): void {
+    if (this.#slab.pins === 1) this.#at = 0
+  }
+
+  close(): void {
+    unpin(this.#slab)
+  }
+
+  #renew(): void {
+    unpin(this.#slab)
+    this.#slab = takeSlab(this.#wantLarge)
+    this.#at = 0
+  }
+}

@@ -1,0 +1,115 @@
+import fc from 'fast-check'
+import t from 'tap'
+import {
+  cutPinned,
+  ReceiveMemory,
+  releasePiece,
+  releasePieces,
+  slabBytesLarge,
+  slabBytesSmall,
+  takePayload,
+  takeSlab,
+  unpin,
+} from '../../../src/wire/payload-memory.js'
+
+/** A read that brings `bytes`. */
+function read(memory: ReceiveMemory, bytes: Buffer): Buffer {
+  const room = memory.room()
+  const length = Math.min(room.length, bytes.length)
+  bytes.copy(room, 0, 0, length)
+  return memory.took(length)
+}
+
+t.test('receive memory: what is pinned keeps its bytes, whatever comes in and is released meanwhile', t => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.record({ length: fc.integer({ min: 1, max: 80_000 }), release: fc.nat(5) }), { maxLength: 120 }),
+      steps => {
+        const memory = new ReceiveMemory()
+        const kept: { cut: Buffer; fill: number }[] = []
+        steps.forEach(({ length, release }, index) => {
+          const fill = index & 255
+          const bytes = read(memory, Buffer.alloc(length, fill))
+          kept.push({ cut: cutPinned(bytes, bytes.length >> 2, bytes.length), fill })
+          memory.consumed()
+          for (let i = 0; i < release && kept.length > 0; i++) releasePiece(kept.shift()!.cut)
+        })
+        const isWhole = kept.every(({ cut, fill }) => cut.every(byte => byte === fill))
+        releasePieces(kept.map(({ cut }) => cut))
+        memory.close()
+        return isWhole
+      },
+    ),
+    { numRuns: 200 },
+  )
+  t.end()
+})
+
+t.test('receive memory: where nothing is pinned, the same memory is read into again', t => {
+  const memory = new ReceiveMemory()
+  const first = read(memory, Buffer.alloc(1000, 1))
+  memory.consumed()
+  const second = read(memory, Buffer.alloc(1000, 2))
+  t.equal(second.buffer, first.buffer)
+  t.equal(second.byteOffset, first.byteOffset)
+  memory.close()
+  t.end()
+})
+
+t.test('receive memory: a stream gets large slabs, and a quiet connection a small one again', t => {
+  const memory = new ReceiveMemory()
+  t.equal(memory.room().length, slabBytesSmall)
+  read(memory, Buffer.alloc(slabBytesSmall))
+  t.equal(memory.room().length, slabBytesLarge)
+  memory.consumed()
+  for (let i = 0; i < 64; i++) {
+    read(memory, Buffer.alloc(100))
+    memory.consumed()
+  }
+  t.equal(memory.room().length, slabBytesSmall)
+  memory.close()
+  t.end()
+})
+
+t.test('slabs: one is used again after its last release, and not before', t => {
+  const slab = takeSlab(true)
+  const cuts = [cutPinned(slab.bytes, 0, 10), cutPinned(slab.bytes, 10, 20)]
+  unpin(slab)
+  releasePiece(cuts[0]!)
+  const other = takeSlab(true)
+  t.not(other, slab)
+  releasePiece(cuts[1]!)
+  t.equal(takeSlab(true), slab)
+  t.throws(() => {
+    unpin(other)
+    unpin(other)
+  })
+  t.end()
+})
+
+t.test('payloads: no two that are in use share memory, small or large', t => {
+  fc.assert(
+    fc.property(fc.array(fc.tuple(fc.integer({ min: 1, max: 300_000 }), fc.nat(3)), { maxLength: 60 }), steps => {
+      const kept: { payload: Buffer; fill: number }[] = []
+      steps.forEach(([length, release], index) => {
+        const payload = takePayload(length)
+        if (payload.length !== length) throw new Error(`${payload.length} instead of ${length} bytes`)
+        kept.push({ payload: payload.fill(index & 255), fill: index & 255 })
+        for (let i = 0; i < release && kept.length > 0; i++) releasePiece(kept.shift()!.payload)
+      })
+      const isWhole = kept.every(({ payload, fill }) => payload.every(byte => byte === fill))
+      releasePieces(kept.map(({ payload }) => payload))
+      return isWhole
+    }),
+    { numRuns: 60 },
+  )
+  t.end()
+})
+
+t.test('buffers from elsewhere may be released: nothing is taken over', t => {
+  const foreign = Buffer.alloc(100_000, 7)
+  releasePiece(foreign)
+  releasePiece(foreign)
+  t.not(takePayload(100_000).buffer, foreign.buffer)
+  t.end()
+})
