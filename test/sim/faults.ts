@@ -59,6 +59,7 @@ export class Faults {
       cut: () => this.#cut(),
       mute: () => this.#mute(),
       drop: () => this.#drop(),
+      'cut-and-crash': () => this.#cutAndCrash(),
       clog: () => this.#clog(),
       'slow-link': () => this.#slowLink(),
       'slow-disk': () => this.#slowDisk(),
@@ -102,7 +103,7 @@ export class Faults {
       if (--eventsLeft !== 0) return
       clock.onEvent = null
       this.cluster.clock.afterJobs(() => {
-        if (process.generation !== generation || process.state === 'down') return
+        if (this.#isOver || process.generation !== generation || process.state === 'down') return
         this.#noteKill(process)
         this.cluster.kill(process.name)
         this.cluster.startIn(process.name, awayMs)
@@ -178,6 +179,24 @@ export class Faults {
         network.heal(a, other)
         if (this.#random.integer(2) === 0) network.drop(a, other)
       }
+    })
+  }
+
+  /** An SDS is cut from the others, goes on alone for a moment, and dies. */
+  #cutAndCrash(): void {
+    const { network } = this.cluster.world
+    const { name } = this.#pick('sds')
+    const others = this.cluster.ofRole('sds').filter(other => other.name !== name)
+    const ms = 1 + this.#random.integer(600)
+    this.#say(`${name} is cut from the other SDSs, and dies after ${ms} ms`)
+    for (const other of others) network.cut(name, other.name)
+    this.#forMs(ms, () => {
+      if (this.#random.integer(2) === 0) this.#power(this.cluster.process(name))
+      else {
+        this.cluster.kill(name)
+        this.cluster.startIn(name, this.#awayMs())
+      }
+      for (const other of others) network.heal(name, other.name)
     })
   }
 

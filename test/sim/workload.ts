@@ -53,6 +53,7 @@ export class Workload {
   /** A loss that the next FLUSH has to tell, since this moment; 0: none. */
   #lossAt = 0
   #hasLost = false
+  #isRetrying = false
   #sliceOffset: number | null = null
 
   constructor(
@@ -208,7 +209,10 @@ export class Workload {
 
   /** The process is there, and its export not yet. */
   #retryWaiting(): void {
+    if (this.#isRetrying) return
+    this.#isRetrying = true
     this.context.cluster.clock.setTimer(20, () => {
+      this.#isRetrying = false
       const process = this.context.cluster.process(this.sdc)
       if (process.state === 'up') this.onUp(process)
     })
