@@ -46,7 +46,8 @@ export class FaultLoop {
     const endMs = performance.now() + forMs
     try {
       while (performance.now() < endMs && !signal.aborted) {
-        this.#beginOne()
+        const isHealthy = this.#active.size === 0 && (await this.#isHealthy())
+        this.#beginOne(isHealthy)
         if (this.healed !== null) {
           await Promise.all([...this.#active].map(({ over }) => over))
           await this.healed()
@@ -68,11 +69,17 @@ export class FaultLoop {
     }
   }
 
-  #beginOne(): void {
+  async #isHealthy(): Promise<boolean> {
+    const problems = await this.world.cluster.problems().catch(() => ['the MDM does not answer'])
+    return problems.length === 0
+  }
+
+  #beginOne(isHealthy: boolean): void {
     if (this.#active.size >= activeMax) return
     const busy = new Set([...this.#active].flatMap(({ plan }) => plan.victims))
+    if (!isHealthy && this.kinds.every(({ needsHealth }) => needsHealth)) return
     for (let tries = 0; tries < drawTriesMax; tries++) {
-      const kind = this.#drawKind()
+      const kind = this.#drawKind(isHealthy)
       const plan = kind.draw(this.world)
       if (plan.victims.some(name => busy.has(name))) continue
       const active: Active = {
@@ -108,13 +115,18 @@ export class FaultLoop {
     }
   }
 
-  #drawKind(): FaultKind {
-    let dice = this.world.random.integer(this.kinds.reduce((sum, { weight }) => sum + weight, 0))
-    for (const kind of this.kinds) {
+  #drawKind(isHealthy: boolean): FaultKind {
+    // Moments of health are rare: every other one is for what needs it.
+    const delicate = this.kinds.filter(({ needsHealth }) => needsHealth)
+    const robust = this.kinds.filter(({ needsHealth }) => !needsHealth)
+    const isDelicate = isHealthy && (robust.length === 0 || this.world.random.integer(2) === 0)
+    const kinds = isDelicate && delicate.length > 0 ? delicate : robust
+    let dice = this.world.random.integer(kinds.reduce((sum, { weight }) => sum + weight, 0))
+    for (const kind of kinds) {
       dice -= kind.weight
       if (dice < 0) return kind
     }
-    return this.kinds[0]!
+    return kinds[0]!
   }
 }
 

@@ -33,6 +33,11 @@ export interface FaultKind {
   /** How often, in comparison with the others. */
   weight: number
   needs?: readonly Capability[]
+  /**
+   * Begins only while everything has two copies: where the other copy is away, the last one has no choice but to answer
+   * with an error. No SDS is then hit by anything else.
+   */
+  needsHealth?: boolean
   draw(world: FaultWorld): FaultPlan
 }
 
@@ -52,8 +57,8 @@ export const faultKinds: readonly FaultKind[] = [
   { name: 'cut off', weight: 5, needs: ['links'], draw: world => cut(world, oneOf(world, daemonNames), null) },
   { name: 'cut link', weight: 6, needs: ['links'], draw: world => cutPair(world, false) },
   { name: 'cut one way', weight: 5, needs: ['links'], draw: world => cutPair(world, true) },
-  { name: 'disk full', weight: 4, needs: ['file systems', 'device failures'], draw: diskFull },
-  { name: 'disk errors', weight: 4, needs: ['device failures'], draw: diskErrors },
+  { name: 'disk full', weight: 4, needs: ['file systems', 'device failures'], needsHealth: true, draw: diskFull },
+  { name: 'disk errors', weight: 4, needs: ['device failures'], needsHealth: true, draw: diskErrors },
 ]
 
 function killed({ cluster, random }: FaultWorld, victims: string[]): FaultPlan {
@@ -113,7 +118,7 @@ function diskFull(world: FaultWorld): FaultPlan {
   const { cluster, random, fileSystems } = world
   const name = oneOf(world, [...fileSystems.keys()])
   return {
-    victims: [name],
+    victims: [...sdsNames],
     durationMs: 2000 + random.integer(8000),
     what: `file system of a device of ${name} full`,
     async begin() {
@@ -130,7 +135,7 @@ function diskErrors(world: FaultWorld): FaultPlan {
   const { cluster, random } = world
   const name = oneOf(world, sdsNames)
   return {
-    victims: [name],
+    victims: [...sdsNames],
     durationMs: 2000 + random.integer(8000),
     what: `writes of ${name} fail`,
     async begin() {
