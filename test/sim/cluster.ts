@@ -70,6 +70,7 @@ export class SimCluster {
     readonly events: ClusterEvents,
   ) {
     this.world = new SimWorld(plan.seed)
+    this.world.network.releaseMs = 400
     this.transcript = new Transcript(() => this.world.clock.nowMs())
     this.#add('mdm', 1)
     for (let n = 1; n <= plan.sdss; n++) this.#add('sds', n)

@@ -55,6 +55,8 @@ export class Faults {
       'power-sdc': () => this.#power(this.#pick('sdc')),
       'power-mdm': () => this.#power(this.#pick('mdm')),
       'power-all': () => this.#powerAll(),
+      'crash-host': () => this.#crashHost(),
+      'power-host': () => this.#powerHost(),
       stall: () => this.#stall(),
       cut: () => this.#cut(),
       mute: () => this.#mute(),
@@ -146,6 +148,21 @@ export class Faults {
     this.situations.reached('power loss of all SDSs')
     for (const process of this.cluster.ofRole('sds')) this.#power(process)
     if (this.#random.integer(2) === 0) this.#power(this.cluster.process('mdm-1'))
+  }
+
+  /** An SDS and an SDC on one host. */
+  #crashHost(): void {
+    for (const role of ['sds', 'sdc'] as const) {
+      const process = this.#pick(role)
+      if (process.state !== 'down') this.#noteKill(process)
+      this.cluster.kill(process.name)
+      this.cluster.startIn(process.name, this.#awayMs())
+    }
+  }
+
+  #powerHost(): void {
+    this.#power(this.#pick('sds'))
+    this.#power(this.#pick('sdc'))
   }
 
   #stall(): void {

@@ -41,6 +41,8 @@ export const faultKinds = [
   'power-sdc',
   'power-mdm',
   'power-all',
+  'crash-host',
+  'power-host',
   'stall',
   'cut',
   'mute',

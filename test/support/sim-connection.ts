@@ -43,6 +43,7 @@ export class SimEnd<Message> implements Connection<Message> {
   /** The other side's host has lost power: nobody is there any more, and nobody said so. */
   #orphaned = false
   #waking = false
+  #heldUntilMs = 0
   #outBytes = 0
 
   /** The process at this end, where the network knows it. */
@@ -140,11 +141,17 @@ export class SimEnd<Message> implements Connection<Message> {
     if (this.#unsent.length > 0) this.#flushLater()
   }
 
+  /** A cut is over: what waited arrives after a while. */
+  release(afterMs: number): void {
+    if (this.#arriving.length > 0) this.#heldUntilMs = this.network.clock.nowMs() + afterMs
+    this.wake()
+  }
+
   /** Takes in what has arrived by now. */
   wake(): void {
     if (this.#waking || this.#arriving.length === 0) return
     this.#waking = true
-    const waitMs = Math.max(0, this.#arriving[0]!.atMs - this.network.clock.nowMs())
+    const waitMs = Math.max(0, Math.max(this.#arriving[0]!.atMs, this.#heldUntilMs) - this.network.clock.nowMs())
     this.network.clock.setTimer(waitMs, () => {
       this.#waking = false
       this.#takeIn()
@@ -154,6 +161,10 @@ export class SimEnd<Message> implements Connection<Message> {
   #takeIn(): void {
     if (this.#state !== 'up' || this.#paused || this.network.isCut(this as unknown as SimEnd<never>)) return
     if (this.process?.isStalled) return
+    if (this.network.clock.nowMs() < this.#heldUntilMs) {
+      this.wake()
+      return
+    }
     const next = this.#arriving.shift()
     if (next === undefined) return
     if (next.bytes === null) {

@@ -33,6 +33,8 @@ export class SimNetwork {
   /** Up to this much more, at random. */
   jitterMs = 0.1
   connectTimeoutMs = 3_000
+  /** After a cut each connection comes to life by itself, within this: retransmissions have their own times. */
+  releaseMs = 0
   /** The process that runs under a name now; null: no such bookkeeping. */
   processOf: (owner: string) => ProcessClock | null = () => null
   isHostUp: (owner: string) => boolean = () => true
@@ -70,7 +72,7 @@ export class SimNetwork {
       a !== undefined && !(pair.includes(a) && (b === undefined || pair.includes(b)))
     for (const pairs of [this.#cuts, this.#mutes]) pairs.splice(0, pairs.length, ...pairs.filter(stays))
     this.#slow.splice(0, this.#slow.length, ...this.#slow.filter(({ a, b }) => stays([a, b])))
-    for (const end of this.#ends) end.wake()
+    for (const end of this.#ends) end.release(this.releaseMs === 0 ? 0 : this.random.integer(this.releaseMs))
   }
   /** What has arrived at a process that did not run. */
   wake(owner: string): void {
