@@ -1,8 +1,9 @@
-import { closeSync, existsSync, constants as fsConstants, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, existsSync, constants as fsConstants, mkdirSync, openSync, rmSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { StorageError } from '../../base/errors.js'
 import type { MdmClient } from '../../mdm-client/client.js'
+import { writeAtomically } from '../format/atomic.js'
 import { Mistakes } from '../format/failure.js'
 import { withMdm } from '../mdm-session.js'
 import { type ClusterFile, writeClusterFile } from './cluster-file.js'
@@ -98,7 +99,7 @@ async function makeCluster(dir: string, options: UpOptions, progress: (sentence:
   for (const process of state.processes) {
     mkdirSync(join(processDir(dir, process.name), 'state'), { recursive: true, mode: 0o755 })
     if (!existsSync(configPath(dir, process.name)))
-      writeFileSync(configPath(dir, process.name), configTextOf(resolve(dir), state, process))
+      writeAtomically(configPath(dir, process.name), configTextOf(resolve(dir), state, process))
   }
   writeState(dir, state)
   return state
