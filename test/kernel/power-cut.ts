@@ -57,8 +57,6 @@ export async function cutAgainAndAgain(
   const random = seededRandom(seed)
   const say = (sentence: string) => process.stdout.write(`power cuts: ${fileSystem}, ${ioMode}: ${sentence}\n`)
   let guest: Guest | null = null
-  const stop = () => guest?.cutPower()
-  process.once('exit', stop)
   try {
     for (let life = 0; life <= cuts; life++) {
       const isLast = life === cuts
@@ -78,9 +76,19 @@ export async function cutAgainAndAgain(
     return null
   } finally {
     await guest?.cutPower()
-    process.off('exit', stop)
   }
 }
+
+/**
+ * Feeds a guest: it has power until our end of the pipe is closed, also by the end of this program, however that comes.
+ * The guest is more than one process, in a session of its own, and power goes for all at once.
+ */
+const mainsProgram = `
+  setsid "$@" & guest=$!
+  { read -r _; kill -KILL -- -$guest; } <&0 & switch=$!
+  wait $guest 2> /dev/null
+  kill $switch 2> /dev/null
+`
 
 /** One life of the guest. */
 class Guest {
@@ -92,11 +100,8 @@ class Guest {
     readonly work: string,
     args: readonly string[],
   ) {
-    // A process group of its own: the guest is more than one process, and power goes for all at once.
-    this.#child = spawn(guestProgram, [work, process.execPath, guestScript, work, ...args], {
-      detached: true,
-      stdio: 'inherit',
-    })
+    const command = [guestProgram, work, process.execPath, guestScript, work, ...args]
+    this.#child = spawn('bash', ['-c', mainsProgram, 'mains', ...command], { stdio: ['pipe', 'inherit', 'inherit'] })
     this.#gone = new Promise(resolve =>
       this.#child.once('close', () => {
         this.#hasEnded = true
@@ -135,7 +140,7 @@ class Guest {
 
   async cutPower(): Promise<void> {
     if (this.#hasEnded) return
-    process.kill(-this.#child.pid!, 'SIGKILL')
+    this.#child.stdin!.end()
     await this.#gone
   }
 }

@@ -17,7 +17,9 @@ export function namespacesUnavailable(): string | null {
     'sysctl -q -w net.ipv4.ip_forward=1 || echo 1 > /proc/sys/net/ipv4/ip_forward',
   ]
   try {
-    execFileSync('unshare', ['--net', '--mount', 'sh', '-ec', probe.join('\n')], { stdio: 'pipe' })
+    execFileSync('unshare', ['--net', '--mount', '--pid', '--fork', '--mount-proc', 'sh', '-ec', probe.join('\n')], {
+      stdio: 'pipe',
+    })
     return null
   } catch (error) {
     const { stderr, message } = error as { stderr?: Buffer; message: string }
@@ -25,13 +27,17 @@ export function namespacesUnavailable(): string | null {
   }
 }
 
-/** Runs this very program again in network and mount namespaces of its own; resolves with its exit code. */
+/**
+ * Runs this very program again in network, mount and process namespaces of its own, so that nothing of it outlives it,
+ * whatever ends it; resolves with its exit code.
+ */
 export function runInside(): Promise<number> {
-  const args = ['--net', '--mount', '--propagation', 'private', process.execPath, ...process.argv.slice(1)]
-  const child = spawn('unshare', args, { stdio: 'inherit', env: { ...process.env, [insideVariable]: '1' } })
-  const pass = (signal: NodeJS.Signals) => void child.kill(signal)
-  process.on('SIGINT', pass)
-  process.on('SIGTERM', pass)
+  const unshare = ['--net', '--mount', '--propagation', 'private', '--pid', '--fork', '--kill-child', '--mount-proc']
+  const args = ['--pdeathsig', 'KILL', 'unshare', ...unshare, process.execPath, ...process.argv.slice(1)]
+  const child = spawn('setpriv', args, { stdio: 'inherit', env: { ...process.env, [insideVariable]: '1' } })
+  // Ctrl-C reaches the program inside as well, which then ends in good order.
+  process.on('SIGINT', () => {})
+  process.on('SIGTERM', () => void child.kill('SIGKILL'))
   return new Promise((resolve, reject) => {
     child.on('error', reject)
     child.on('exit', code => resolve(code ?? 70))

@@ -7,7 +7,9 @@ import t from 'tap'
 
 const main = fileURLToPath(new URL('./main.js', import.meta.url))
 
-t.test('soak: some seconds of faults, and everything holds', async t => {
+t.setTimeout(300_000)
+
+t.test('soak: some seconds of faults, and everything holds', { timeout: 300_000 }, async t => {
   const dir = mkdtempSync(join(tmpdir(), 'blockmesh-soak-'))
   t.teardown(() => rmSync(dir, { recursive: true, force: true }))
   const result = await new Promise<{ exit: number; output: string }>(resolve => {
