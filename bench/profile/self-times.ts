@@ -11,7 +11,10 @@ export interface SelfTimes {
   rows: { place: string; ms: number; share: number }[]
 }
 
-/** Time by function, without what it called. Waiting for events does not count. */
+/**
+ * Time by function, without what it called; on a busy machine that includes waiting for a core. Waiting for events does not
+ * count, nor does `dispatch`, the profiler's own start.
+ */
 export function selfTimes({ nodes, samples, timeDeltas }: CpuProfile): SelfTimes {
   const placeOf = new Map(nodes.map(({ id, callFrame }) => [id, placeName(callFrame)]))
   const usec = new Map<string, number>()
@@ -19,7 +22,7 @@ export function selfTimes({ nodes, samples, timeDeltas }: CpuProfile): SelfTimes
     const place = placeOf.get(id)!
     usec.set(place, (usec.get(place) ?? 0) + timeDeltas[index]!)
   })
-  usec.delete('(idle)')
+  for (const notOurs of ['(idle)', 'dispatch']) usec.delete(notOurs)
   const total = [...usec.values()].reduce((sum, value) => sum + value, 0)
   const rows = [...usec]
     .map(([place, value]) => ({ place, ms: value / 1000, share: value / total }))

@@ -14,7 +14,7 @@ interface FioSide {
   bw_bytes: number
   lat_ns: { mean: number; percentile?: Record<string, number> }
 }
-interface FioJob {
+export interface FioJob {
   error: number
   read: FioSide
   write: FioSide
@@ -33,6 +33,10 @@ export async function fill(target: Target, rangeBytes: number): Promise<void> {
     fillMs,
   )
 }
+
+/** A job that ends by itself. */
+export const runToFioEnd = (target: Target, options: readonly string[]): Promise<FioJob> =>
+  runFio(['--name=bench', '--direct=1', ...target.fio(), ...options], target.fioEnv, fillMs)
 
 /** One timed run of a workload. */
 export async function measure(

@@ -13,6 +13,9 @@ export interface FlushFileOptions {
   epochs: Uint32Array
 }
 
+/** Beyond so many cells one write of the whole file is cheaper. */
+const cellsMax = 32
+
 export const flushFileName = (volumeId: string): string => `flush-${volumeId}`
 export const volumeOfFlushFile = (name: string): string | null => /^flush-([0-9a-f]{16})$/.exec(name)?.[1] ?? null
 
@@ -25,6 +28,8 @@ export class FlushFile {
   readonly #file: StateFile | null
   readonly #cell = Buffer.alloc(4)
   #broken: boolean
+  /** More may differ from the notes in memory than the cells that a caller names. */
+  #isBehind = false
 
   private constructor(
     readonly options: FlushFileOptions,
@@ -68,9 +73,29 @@ export class FlushFile {
     return this.#write(dirtyCellAt(this.dirty.sliceCount, slice), this.#cell)
   }
 
-  /** After a flush: the notes as they are now. */
+  /** After a flush that changed the notes of `slices` and no epoch of the last known flush: those cells alone. */
+  rewriteCells(slices: readonly number[]): void {
+    if (this.#isBehind || slices.length > cellsMax) {
+      this.rewrite()
+      return
+    }
+    for (const slice of slices) {
+      if (this.#broken) return
+      this.#cell.writeUInt32BE(this.dirty.oldestEpoch(slice))
+      this.#write(dirtyCellAt(this.dirty.sliceCount, slice), this.#cell)
+    }
+  }
+
+  /** After a flush: all notes as they are now. */
   rewrite(): void {
-    if (!this.#broken) this.#write(0, flushImageOf(this.dirty, this.options))
+    if (this.#broken) return
+    this.#isBehind = false
+    this.#write(0, flushImageOf(this.dirty, this.options))
+  }
+
+  /** A flush ended half-way: the file still says more than is unflushed, until the next rewrite says all. */
+  noteBehind(): void {
+    this.#isBehind = true
   }
 
   close(): void {

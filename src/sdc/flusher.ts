@@ -1,7 +1,7 @@
 import { errorCodeOfWire, errorTable } from '../base/errors.js'
 import { type DeviceId, numberOfId, type PoolId } from '../base/ids.js'
 import { mutate } from '../base/mutation.js'
-import { copiesOf } from '../model/index.js'
+import { copiesOf, type SliceRecord } from '../model/index.js'
 import { type DataFrame, makeFrame, opcodes } from '../wire/data.js'
 import type { DataPath } from './data-path.js'
 import type { DeviceSession, SessionItem } from './device-session.js'
@@ -102,7 +102,9 @@ class FlushRun {
   readonly #asks = new Set<FlushAsk>()
   #epochs: Uint32Array = new Uint32Array(0)
   /** Slices that had to be flushed. */
-  #covered = 0
+  #covered: number[] = []
+  /** The last known flush of a slice is now one of another epoch. */
+  #epochMoved = false
   #round = 0
   #tries = 0
   #scheduled = false
@@ -119,9 +121,13 @@ class FlushRun {
 
   start(every: boolean): void {
     const { dirty } = this.owner.notes
-    this.#epochs = Uint32Array.from({ length: dirty.sliceCount }, (_, slice) => this.#epochOf(slice))
-    for (const slice of dirty.beginFlush(every)) this.#left.set(slice, { slice, epoch: 0, round: 0, copiesLeft: 0 })
-    this.#covered = this.#left.size
+    this.#epochs = new Uint32Array(dirty.sliceCount)
+    // One look-up for all: this is part of every flush, however little it covers.
+    const records = this.#path.host.map.slices.get(this.owner.poolId) ?? []
+    const known = Math.min(records.length, dirty.sliceCount)
+    for (let slice = 0; slice < known; slice++) this.#epochs[slice] = records[slice]?.epoch ?? 0
+    this.#covered = dirty.beginFlush(every)
+    for (const slice of this.#covered) this.#left.set(slice, { slice, epoch: 0, round: 0, copiesLeft: 0 })
     this.#askAll()
   }
 
@@ -136,6 +142,7 @@ class FlushRun {
     this.#over = true
     this.#dropAsks()
     this.owner.notes.dirty.finishFlush(null)
+    this.owner.notes.noteBehind()
   }
 
   answered(ask: FlushAsk, frame: DataFrame): void {
@@ -172,6 +179,7 @@ class FlushRun {
     if (this.#epochOf(slice.slice) !== slice.epoch) slice.epoch = 0
     else {
       this.#epochs[slice.slice] = slice.epoch
+      if (this.owner.notes.dirty.flushedEpoch(slice.slice) !== slice.epoch) this.#epochMoved = true
       this.owner.notes.dirty.sliceFlushed(slice.slice, slice.epoch)
       this.#left.delete(slice.slice)
     }
@@ -226,7 +234,7 @@ class FlushRun {
   #reportLoss(): boolean {
     const { dirty } = this.owner.notes
     const records = this.#path.host.map.slices.get(this.owner.poolId) ?? []
-    if (!records.some(record => dirty.hasLost(record.slice, record.lossEpoch))) return false
+    if (!this.#hasLost(records)) return false
     if (mutate('answer-FLUSH-after-a-loss')) return false
     const lossEpochs = Uint32Array.from({ length: dirty.sliceCount }, (_, slice) => records[slice]?.lossEpoch ?? 0)
     this.#over = true
@@ -236,6 +244,16 @@ class FlushRun {
     this.#path.host.log.error('flush.lost', { volume: this.owner.volumeNumber })
     this.onEnd('lost')
     return true
+  }
+
+  /** What is flushed, or was clean, has nothing to lose. */
+  #hasLost(records: readonly SliceRecord[]): boolean {
+    const { dirty } = this.owner.notes
+    for (const slice of this.#left.keys()) {
+      const record = records[slice]
+      if (record !== undefined && dirty.hasLost(slice, record.lossEpoch)) return true
+    }
+    return false
   }
 
   #askSoon(): void {
@@ -261,8 +279,10 @@ class FlushRun {
     const { notes } = this.owner
     this.#over = true
     this.#dropAsks()
-    const changed = notes.dirty.finishFlush(outcome === 'done' ? this.#epochs : null) || this.#covered > 0
-    if (changed && outcome === 'done') notes.rewrite()
+    const epochsChanged = notes.dirty.finishFlush(outcome === 'done' ? this.#epochs : null) || this.#epochMoved
+    if (outcome !== 'done') notes.noteBehind()
+    else if (epochsChanged) notes.rewrite()
+    else notes.rewriteCells(this.#covered)
     this.onEnd(outcome)
   }
 

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { errorTable } from '../../../src/base/errors.js'
 import { chunkBytes } from '../../../src/base/units.js'
+import { readFlushImage } from '../../../src/core/sdc/index.js'
 import type { VolumeClient } from '../../../src/sdc/volume-client.js'
 import { opcodes } from '../../../src/wire/data.js'
 import { deviceIds, Outcome, World } from './world.js'
@@ -276,6 +277,44 @@ t.test('a slice is noted in the file before its first write is answered, and not
   for (let round = 0; round < 10; round++) await write(world, volume, 0)
   t.equal(world.state.writes, writes + 1)
 })
+
+t.test(
+  'after every flush, and every failed one, the file says what is unflushed, as if it were written whole',
+  async t => {
+    const world = await new World().start()
+    const volume = world.open()
+    const [name] = world.state.list()
+    const { options, dirty } = volume.notes
+    const isWhole = (): boolean => {
+      const notes = readFlushImage(world.state.read(name!), { ...options, epochs: new Uint32Array(world.sliceCount) })
+      for (let slice = 0; slice < world.sliceCount; slice++)
+        if (
+          notes.dirtyEpochs[slice] !== dirty.oldestEpoch(slice) ||
+          notes.flushedEpochs[slice] !== dirty.flushedEpoch(slice)
+        )
+          return false
+      return true
+    }
+    const { writes } = world.state
+    await write(world, volume, 0)
+    t.ok(isWhole(), 'noted')
+    t.equal(await flush(world, volume), null)
+    t.ok(isWhole(), 'one slice flushed')
+    t.equal(world.state.writes, writes + 2, 'one cell each')
+    await write(world, volume, 1)
+    world.move(1, { joining: deviceIds[0]! })
+    world.push()
+    t.equal(await flush(world, volume), null)
+    t.ok(isWhole(), 'flushed in a newer epoch')
+    for (const chunk of [0, 1]) await write(world, volume, chunk)
+    world.sdss[2]!.behave = () => errorTable.MEDIA_ERROR.wire
+    t.equal(await flush(world, volume), 'EIO')
+    world.sdss[2]!.behave = () => undefined
+    await write(world, volume, 2)
+    t.equal(await flush(world, volume), null)
+    t.ok(isWhole(), 'after one that failed half-way')
+  },
+)
 
 t.test('while the file cannot be written, every write is made durable before it is answered', async t => {
   const world = await new World().start()
