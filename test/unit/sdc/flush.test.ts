@@ -1,7 +1,7 @@
 import t from 'tap'
 import { errorTable } from '../../../src/base/errors.js'
 import { chunkBytes } from '../../../src/base/units.js'
-import { readFlushImage } from '../../../src/core/sdc/index.js'
+import { cleanEpoch, readFlushImage } from '../../../src/core/sdc/index.js'
 import type { VolumeClient } from '../../../src/sdc/volume-client.js'
 import { opcodes } from '../../../src/wire/data.js'
 import { deviceIds, Outcome, World } from './world.js'
@@ -307,8 +307,15 @@ t.test(
     t.equal(await flush(world, volume), null)
     t.ok(isWhole(), 'flushed in a newer epoch')
     for (const chunk of [0, 1]) await write(world, volume, chunk)
+    // The copies of slice 0 answer; the one that slice 1 has besides fails after them.
+    world.sdss[2]!.behave = () => 'hold'
+    const failing = new Outcome()
+    volume.flush(failing.done)
+    await world.clock.runUntil(() => dirty.oldestEpoch(0) === cleanEpoch)
     world.sdss[2]!.behave = () => errorTable.MEDIA_ERROR.wire
-    t.equal(await flush(world, volume), 'EIO')
+    world.network.drop('sdc', 'sds-2')
+    await world.clock.runUntil(() => failing.isDone)
+    t.equal(failing.errno, 'EIO')
     world.sdss[2]!.behave = () => undefined
     await write(world, volume, 2)
     t.equal(await flush(world, volume), null)
