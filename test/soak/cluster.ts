@@ -4,8 +4,6 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parse, stringify } from 'yaml'
-import { StorageError } from '../../src/base/errors.js'
-import type { DeviceId } from '../../src/base/ids.js'
 import { GiB } from '../../src/base/units.js'
 import { writeClusterFile } from '../../src/cli/local/cluster-file.js'
 import { findFreePorts } from '../../src/cli/local/free-ports.js'
@@ -28,6 +26,7 @@ import {
 import { withMdm } from '../../src/cli/mdm-session.js'
 import { labelBytes } from '../../src/core/store/index.js'
 import type { MdmClient } from '../../src/mdm-client/client.js'
+import type { SystemReport } from '../../src/wire/control.js'
 import type { Network } from './network.js'
 
 const program = fileURLToPath(new URL('../../src/cli/blockmesh.js', import.meta.url))
@@ -126,27 +125,31 @@ export class SoakCluster {
     const { id: sdsId } = report.sdss.find(({ name }) => name === sds)!
     for (const { id, path, name, sdsId: owner, state, capacityBytes } of report.devices) {
       if (owner !== sdsId || state !== 'failed') continue
-      await this.#removeDevice(id)
+      const isRemoved = (now: SystemReport) => !now.devices.some(device => device.id === id)
+      await this.#administer(isRemoved, mdm => mdm.request('removeDevice', { device: id }))
       rmSync(path)
+      const isAdded = (now: SystemReport) =>
+        now.devices.some(device => device.name === name && device.state === 'ready')
       const sizeBytes = capacityBytes + labelBytes
-      await this.withMdm(mdm => mdm.request('addDevice', { sds, pool: poolName, path, name, sizeBytes }))
+      await this.#administer(isAdded, mdm => mdm.request('addDevice', { sds, pool: poolName, path, name, sizeBytes }))
     }
   }
 
-  /** A device that still holds copies is removed once they are elsewhere. */
-  async #removeDevice(device: DeviceId): Promise<void> {
+  /** Asks until the report says that it is done: the MDM or an SDS may be away just now, or not ready for it. */
+  async #administer(
+    isDone: (report: SystemReport) => boolean,
+    ask: (mdm: MdmClient) => Promise<unknown>,
+  ): Promise<void> {
     const endMs = performance.now() + replaceWithinMs
     for (;;) {
-      try {
-        await this.withMdm(mdm => mdm.request('removeDevice', { device }))
-        const report = await askReport(this.state)
-        if (report && !report.devices.some(({ id }) => id === device)) return
-      } catch (error) {
-        if (error instanceof StorageError && error.code === 'NOT_FOUND') return
-        if (performance.now() > endMs) throw error
-      }
+      const failure = await this.withMdm(ask).then(
+        () => 'it is still under way',
+        (error: Error) => error.message,
+      )
+      const report = await askReport(this.state).catch(() => null)
+      if (report && isDone(report)) return
       if (performance.now() > endMs)
-        throw new Error(`device ${device} is not removed within ${replaceWithinMs / 1000} s`)
+        throw new Error(`a device is not replaced within ${replaceWithinMs / 1000} s: ${failure}`)
       await sleep(500)
     }
   }

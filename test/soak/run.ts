@@ -64,6 +64,7 @@ class Soak {
   readonly #fileSystems = new Map<string, SmallFileSystem>()
   #healMsMax = 0
   #rounds = 0
+  #pulse: NodeJS.Timeout | undefined
   #compared = ''
 
   constructor(readonly options: SoakOptions) {
@@ -104,6 +105,7 @@ class Soak {
   }
 
   async close(): Promise<void> {
+    clearInterval(this.#pulse)
     for (const load of this.#loads) load.close()
     for (const sentence of (await this.#cluster?.close()) ?? []) this.fail(new Error(sentence))
     for (const fileSystem of this.#fileSystems.values()) await fileSystem.close()
@@ -116,13 +118,12 @@ class Soak {
       count,
       count === 0 ? null : Math.round(waitMsMax),
     ])
-    const sum = (of: (load: Load) => number) => this.#loads.reduce((total, load) => total + of(load), 0)
     const lines = [
       formatTable(['Fault', 'Times', 'Longest wait beside it (ms)'], rows),
       ...[...this.#leftOut].map(([name, reason]) => `left out: ${name}: ${reason}`),
       `${this.#faults?.count ?? 0} faults in ${this.#rounds} rounds, healthy again at the latest after ${Math.round(this.#healMsMax)} ms`,
-      `${sum(load => load.counts.answered)} requests answered, ${sum(load => load.counts.checked)} reads checked, ` +
-        `${sum(load => load.counts.abandoned)} lost with their SDC; longest pause ${Math.round(this.#pauseMsMax)} ms`,
+      `${this.#sum(load => load.counts.answered)} requests answered, ${this.#sum(load => load.counts.checked)} reads checked, ` +
+        `${this.#sum(load => load.counts.abandoned)} lost with their SDC; longest pause ${Math.round(this.#pauseMsMax)} ms`,
       this.#compared,
       this.failure === null
         ? `Verdict: everything held (seed ${this.options.seed}).`
@@ -183,6 +184,12 @@ class Soak {
         }),
     )
     for (const load of this.#loads) load.start()
+    let before = 0
+    this.#pulse = setInterval(() => {
+      const answered = this.#sum(load => load.counts.answered)
+      this.#log(`answered ${answered - before} requests, ${this.#sum(load => load.openNow)} wait`)
+      before = answered
+    }, 1000)
   }
 
   async #healed(): Promise<void> {
@@ -205,6 +212,10 @@ class Soak {
     const { pauseMsMax } = this.options
     if (pauseMsMax !== null && this.#pauseMsMax > pauseMsMax)
       throw new Error(`a request waited ${Math.round(this.#pauseMsMax)} ms for its answer`)
+  }
+
+  #sum(of: (load: Load) => number): number {
+    return this.#loads.reduce((total, load) => total + of(load), 0)
   }
 
   get #pauseMsMax(): number {
