@@ -57,6 +57,7 @@ export class Faults {
       'power-all': () => this.#powerAll(),
       'crash-host': () => this.#crashHost(),
       'power-host': () => this.#powerHost(),
+      'sdc-behind-clog': () => this.#sdcBehindClog(),
       stall: () => this.#stall(),
       cut: () => this.#cut(),
       mute: () => this.#mute(),
@@ -93,24 +94,33 @@ export class Faults {
     })
   }
 
-  /** SIGKILL after one of the next events of the process: between any two steps that it takes. */
   #crash(role: SimProcess['role']): void {
     const process = this.#pick(role)
+    const awayMs = this.#awayMs()
+    this.#afterSomeEvents(process, () => this.#kill(process, awayMs))
+  }
+
+  /** Between any two steps that the process takes next. */
+  #afterSomeEvents(process: SimProcess, strike: () => void): void {
     if (process.state === 'down') return
     const { generation, ports } = process
     const { clock } = ports!
     let eventsLeft = 1 + this.#random.integer(60)
-    const awayMs = this.#awayMs()
     clock.onEvent = () => {
       if (--eventsLeft !== 0) return
       clock.onEvent = null
       this.cluster.clock.afterJobs(() => {
-        if (this.#isOver || process.generation !== generation || process.state === 'down') return
-        this.#noteKill(process)
-        this.cluster.kill(process.name)
-        this.cluster.startIn(process.name, awayMs)
+        if (!this.#isOver && process.generation === generation && process.state !== 'down') strike()
       })
     }
+  }
+
+  /** SIGKILL. */
+  #kill(process: SimProcess, awayMs: number): void {
+    if (process.state === 'down') return
+    this.#noteKill(process)
+    this.cluster.kill(process.name)
+    this.cluster.startIn(process.name, awayMs)
   }
 
   #noteKill(process: SimProcess): void {
@@ -152,17 +162,33 @@ export class Faults {
 
   /** An SDS and an SDC on one host. */
   #crashHost(): void {
-    for (const role of ['sds', 'sdc'] as const) {
-      const process = this.#pick(role)
-      if (process.state !== 'down') this.#noteKill(process)
-      this.cluster.kill(process.name)
-      this.cluster.startIn(process.name, this.#awayMs())
-    }
+    const [sds, sdc] = [this.#pick('sds'), this.#pick('sdc')]
+    const awayMs = this.#random.integer(800)
+    this.#afterSomeEvents(sds, () => {
+      this.#kill(sds, awayMs)
+      this.#kill(sdc, awayMs)
+    })
   }
 
   #powerHost(): void {
     this.#power(this.#pick('sds'))
     this.#power(this.#pick('sdc'))
+  }
+
+  /** What an SDC has sent is stuck in the network while its next process is there already. */
+  #sdcBehindClog(): void {
+    const { network } = this.cluster.world
+    const { name } = this.#pick('sdc')
+    const other = this.#pick('sds').name
+    const ms = 20 + this.#random.integer(100)
+    this.#say(`${name} dies while its link to ${other} is clogged for ${ms} ms`)
+    network.cut(name, other)
+    this.cluster.clock.setTimer(10, () => {
+      if (this.#isOver) return
+      this.cluster.kill(name)
+      this.cluster.startIn(name, 1)
+    })
+    this.#forMs(ms, () => network.heal(name, other))
   }
 
   #stall(): void {

@@ -16,6 +16,8 @@ export interface RunPlan {
   /** Requests that each SDC has under way on each volume. */
   depth: number
   thinkMs: number
+  /** Requests that cover a whole chunk, in percent. */
+  wholePercent: number
   /** Requests of all clients together; after them only faults go on. */
   requestsMax: number
   /** How long faults may strike, and how often they do. */
@@ -43,6 +45,7 @@ export const faultKinds = [
   'power-all',
   'crash-host',
   'power-host',
+  'sdc-behind-clog',
   'stall',
   'cut',
   'mute',
@@ -79,6 +82,7 @@ export function planOf(seed: number, allowed: readonly FaultKind[] = survivable)
     hotChunks: pick(3, 6, 10, 24),
     depth: pick(1, 2, 4, 8),
     thinkMs: pick(5, 15, 40),
+    wholePercent: pick(3, 3, 15),
     requestsMax: pick(200, 400, 800),
     faultMs: pick(2_000, 5_000, 12_000),
     faultEveryMs: pick(200, 500, 1_500),

@@ -149,7 +149,8 @@ export class Workload {
     const random = this.#random
     const chunk = this.#hot[random.integer(this.#hot.length)]!
     const dice = random.integer(100)
-    if (dice < 3) return this.#make(kind, chunk * chunkSectors, chunkSectors, isFua)
+    if (random.integer(100) < this.context.plan.wholePercent)
+      return this.#make(kind, chunk * chunkSectors, chunkSectors, isFua)
     const first = chunk * chunkSectors + hotSectors[random.integer(hotSectors.length)]! + random.integer(12)
     const max = dice < 80 ? 16 : dice < 97 ? 100 : 1500
     return this.#make(kind, first, 1 + random.integer(max), isFua)
