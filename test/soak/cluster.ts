@@ -114,24 +114,22 @@ export class SoakCluster {
   }
 
   /**
-   * What an administrator does once a disk is mended or replaced: removes the devices of an SDS that have failed and
-   * gives it new ones in their place. Those that have not failed stay.
+   * What an administrator does once disks are mended: removes every device that has failed and adds a new one in its
+   * place.
    */
-  async replaceFailedDevices(sds: string): Promise<void> {
-    // A failure is told to the MDM about once a second.
-    await sleep(2500)
-    await this.untilMdmAnswers()
-    const report = (await askReport(this.state))!
-    const { id: sdsId } = report.sdss.find(({ name }) => name === sds)!
-    for (const { id, path, name, sdsId: owner, state, capacityBytes } of report.devices) {
-      if (owner !== sdsId || state !== 'failed') continue
+  async replaceFailedDevices(): Promise<void> {
+    const report = await askReport(this.state).catch(() => null)
+    for (const { id, path, name, sdsId, state, capacityBytes } of report?.devices ?? []) {
+      if (state !== 'failed') continue
       const isRemoved = (now: SystemReport) => !now.devices.some(device => device.id === id)
       await this.#administer(isRemoved, mdm => mdm.request('removeDevice', { device: id }))
       rmSync(path)
       const isAdded = (now: SystemReport) =>
         now.devices.some(device => device.name === name && device.state === 'ready')
       const sizeBytes = capacityBytes + labelBytes
-      await this.#administer(isAdded, mdm => mdm.request('addDevice', { sds, pool: poolName, path, name, sizeBytes }))
+      await this.#administer(isAdded, mdm =>
+        mdm.request('addDevice', { sds: sdsId, pool: poolName, path, name, sizeBytes }),
+      )
     }
   }
 
@@ -151,14 +149,6 @@ export class SoakCluster {
       if (performance.now() > endMs)
         throw new Error(`a device is not replaced within ${replaceWithinMs / 1000} s: ${failure}`)
       await sleep(500)
-    }
-  }
-
-  async untilMdmAnswers(): Promise<void> {
-    const endMs = performance.now() + replaceWithinMs
-    while ((await askReport(this.state).catch(() => null)) === null) {
-      if (performance.now() > endMs) throw new Error(`no MDM answers within ${replaceWithinMs / 1000} s`)
-      await sleep(250)
     }
   }
 
@@ -224,7 +214,10 @@ export class SoakCluster {
     return problemsOf(this.state, await askReport(this.state), runStatesOf(this.state))
   }
 
-  /** Throws with what is wrong if the cluster is not healthy in time. Returns how long it took. */
+  /**
+   * Replaces devices that have failed, and throws with what is wrong if the cluster is not healthy in time. Returns how
+   * long it took.
+   */
   async untilHealthy(withinMs: number): Promise<number> {
     const beganMs = performance.now()
     for (;;) {
@@ -238,6 +231,7 @@ export class SoakCluster {
       if (problems.length === 0) return tookMs
       if (tookMs > withinMs)
         throw new Error(`not healthy within ${withinMs / 1000} s: ${problems.slice(0, 5).join('; ')}`)
+      await this.replaceFailedDevices()
       await sleep(250)
     }
   }

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Capability, FaultKind, FaultPlan, FaultWorld } from './faults.js'
+import { type Capability, type FaultKind, type FaultPlan, type FaultWorld, restMs } from './faults.js'
 
 /** More at once than this only keep everything down. */
 const activeMax = 3
@@ -24,6 +24,8 @@ interface Active {
 export class FaultLoop {
   readonly stats = new Map<string, FaultStats>()
   readonly #active = new Set<Active>()
+  /** Until when a process is left alone. */
+  readonly #resting = new Map<string, number>()
   /** Of late: began and, perhaps, ended at. */
   #intervals: { kind: string; beganMs: number; endedMs: number }[] = []
 
@@ -77,6 +79,7 @@ export class FaultLoop {
   #beginOne(isHealthy: boolean): void {
     if (this.#active.size >= activeMax) return
     const busy = new Set([...this.#active].flatMap(({ plan }) => plan.victims))
+    for (const [name, untilMs] of this.#resting) if (untilMs > performance.now()) busy.add(name)
     if (!isHealthy && this.kinds.every(({ needsHealth }) => needsHealth)) return
     for (let tries = 0; tries < drawTriesMax; tries++) {
       const kind = this.#drawKind(isHealthy)
@@ -110,6 +113,7 @@ export class FaultLoop {
       await undo()
       this.note(`${plan.what}: over`)
       this.#active.delete(active)
+      for (const name of plan.victims) this.#resting.set(name, performance.now() + (restMs.get(name) ?? 0))
     } finally {
       interval.endedMs = performance.now()
     }
