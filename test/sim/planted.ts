@@ -29,7 +29,7 @@ export const planted: Partial<Record<Mutation, Planted>> = {
   'keep-a-power-cycled-secondary-in-sync': { focus: { ...calm, faults: ['power-sds'] }, seedsMax: 10 },
   'hide-a-loss': { focus: { ...calm, faults: ['power-all'] }, seedsMax: 10 },
   'lose-the-flush-set-with-the-SDC': { focus: { ...calm, faults: ['power-all', 'crash-sdc'] }, seedsMax: 20 },
-  'answer-FLUSH-after-a-loss': { focus: { ...calm, faults: ['power-all'] }, seedsMax: 10 },
+  'answer-FLUSH-after-a-loss': { focus: { ...calm, faultEveryMs: 1_500, faults: ['power-all'] }, seedsMax: 10 },
   'stop-cleanly-with-unfinished-requests': {
     focus: { ...busy, resends: false, faults: ['restart-sds', 'cut', 'crash-sdc', 'slow-link'] },
     seedsMax: 20,

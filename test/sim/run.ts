@@ -98,12 +98,12 @@ export class Run {
     await this.#until(plan.faultMs, () => false)
     cluster.transcript.say('faults end')
     this.faults.end()
-    await this.#until(500 + plan.thinkMs * 20, () => false)
+    await this.#until(1_500 + plan.thinkMs * 20, () => false)
     for (const workload of this.#workloads) workload.end()
     await this.#mustBecome(() => this.#workloads.every(({ openNow }) => openNow === 0), 'every request is answered')
     await this.#mustBecome(() => this.isHealthy, 'every slice has two copies in sync')
     if (this.#failure !== null) return
-    for (const workload of this.#workloads) workload.readAll()
+    for (const workload of this.#workloads) workload.flushAndReadAll()
     await this.#mustBecome(() => this.#workloads.every(({ openNow }) => openNow === 0), 'everything is read once more')
     // What is left to be erased, reported and written behind.
     await this.#until(quietMs, () => false)
