@@ -140,6 +140,7 @@ export class SimCluster {
     const log = transcriptLog(this.transcript, name, (event, fields) => this.events.onLog(process, event, fields))
     const ports = this.world.portsOf(name, log, { clockRate: process.clockRate })
     process.ports = ports
+    ports.disks.latencyMs = this.plan.diskMs
     this.transcript.say(`${name.padEnd(6)} starts`)
     this.#launch(process, ports).then(
       daemon => {

@@ -16,6 +16,8 @@ export interface RunPlan {
   /** Requests that each SDC has under way on each volume. */
   depth: number
   thinkMs: number
+  /** What an operation of a disk takes; up to twice as much. */
+  diskMs: number
   /** Requests that cover a whole chunk, in percent. */
   wholePercent: number
   /** Requests of all clients together; after them only faults go on. */
@@ -82,6 +84,7 @@ export function planOf(seed: number, allowed: readonly FaultKind[] = survivable)
     hotChunks: pick(3, 6, 10, 24),
     depth: pick(1, 2, 4, 8),
     thinkMs: pick(5, 15, 40),
+    diskMs: pick(0.2, 0.2, 1.5),
     wholePercent: pick(3, 3, 15),
     requestsMax: pick(200, 400, 800),
     faultMs: pick(2_000, 5_000, 12_000),
