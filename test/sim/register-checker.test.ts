@@ -124,3 +124,17 @@ t.test("register: torn sectors and another sector's bytes are nobody's write", a
   stampSectors(bytes, write.id, 9)
   t.throws(() => volume.checker.read(volume.begin('read'), bytes), /another sector/)
 })
+
+t.test(
+  'register: a FLUSH that was under way during a loss, and is answered well, has covered what came before it',
+  async t => {
+    const volume = new Volume()
+    const old = volume.write()
+    const last = volume.write()
+    const flush = volume.begin('flush')
+    volume.checker.lost(() => true)
+    volume.checker.flushed(flush)
+    volume.sees(last)
+    t.throws(() => volume.sees(old), /returned write/)
+  },
+)

@@ -34,6 +34,8 @@ interface Candidate {
   goneAt: number
   /** An answered write has replaced it at this moment: a flush that began later makes that durable. */
   buriedAt: number
+  /** `buriedAt` as it was before a loss gave the value another chance. */
+  buriedBeforeLossAt: number
 }
 
 interface Sector {
@@ -79,6 +81,7 @@ export class RegisterChecker {
       candidate.open++
       candidate.goneAt = forEver
       candidate.buriedAt = forEver
+      candidate.buriedBeforeLossAt = forEver
     }
   }
 
@@ -139,7 +142,16 @@ export class RegisterChecker {
 
   /** A FLUSH that began at `begunAt` was answered well. */
   flushed(request: CheckedRequest): void {
-    this.tick()
+    const now = this.tick()
+    for (const sector of this.#sectors.values()) {
+      if (sector.lossAt <= request.begunAt) continue
+      // The loss came while it was under way: what it covers was durable by then, or it would have said otherwise.
+      for (const candidate of sector.candidates)
+        if (candidate.buriedBeforeLossAt < request.begunAt && candidate.open === 0) {
+          candidate.goneAt = Math.min(candidate.goneAt, now)
+          candidate.buriedAt = candidate.buriedBeforeLossAt
+        }
+    }
     this.#flushedAt = Math.max(this.#flushedAt, request.begunAt)
   }
 
@@ -151,6 +163,7 @@ export class RegisterChecker {
       sector.lossAt = now
       for (const candidate of sector.candidates)
         if (candidate.buriedAt >= this.#flushedAt) {
+          candidate.buriedBeforeLossAt = Math.min(candidate.buriedBeforeLossAt, candidate.buriedAt)
           candidate.goneAt = forEver
           candidate.buriedAt = forEver
         }
@@ -160,7 +173,14 @@ export class RegisterChecker {
   #sector(number: number): Sector {
     let sector = this.#sectors.get(number)
     if (sector === undefined) {
-      const zero: Candidate = { value: 0, open: 0, lastAt: 0, goneAt: forEver, buriedAt: forEver }
+      const zero: Candidate = {
+        value: 0,
+        open: 0,
+        lastAt: 0,
+        goneAt: forEver,
+        buriedAt: forEver,
+        buriedBeforeLossAt: forEver,
+      }
       sector = { candidates: [zero], orphans: [], lossAt: 0 }
       this.#sectors.set(number, sector)
     }
@@ -206,7 +226,14 @@ const writtenBy = (request: CheckedRequest): number => (request.kind === 'write'
 
 function candidateOf(sector: Sector, value: number): Candidate {
   for (const candidate of sector.candidates) if (candidate.value === value) return candidate
-  const candidate: Candidate = { value, open: 0, lastAt: 0, goneAt: forEver, buriedAt: forEver }
+  const candidate: Candidate = {
+    value,
+    open: 0,
+    lastAt: 0,
+    goneAt: forEver,
+    buriedAt: forEver,
+    buriedBeforeLossAt: forEver,
+  }
   sector.candidates.push(candidate)
   return candidate
 }

@@ -264,6 +264,8 @@ export class Workload {
       if (this.#lossAt > 0 && this.#lossAt < request.begunAt)
         throw new Violation(`${this.volume}: FLUSH ${request.id} of ${this.sdc} hides that unflushed writes were lost`)
       checker.flushed(request)
+      // It may have made everything durable before the loss, and the checker holds it to that.
+      this.#lossAt = 0
       // What was answered while it ran may have been covered as well.
       this.#flushedAt = checker.tick()
     } else {
