@@ -28,13 +28,19 @@ export async function stopDevices(context: SdsContext, endpoint: DataEndpoint): 
   await endpoint.close()
   peers.close()
   for (const device of devices.values()) {
-    const isClean =
+    const isDone =
       (device.active.size === 0 || mutate('stop-cleanly-with-unfinished-requests')) && device.store.failed === null
-    if (isClean) await markClean(context, device)
+    if (isDone && isAccountedFor(device)) await markClean(context, device)
     else log.warn('sds.unclean-stop', { deviceId: device.id, unfinished: device.active.size })
     await device.store.close()
   }
 }
+
+/**
+ * An unclean stop of the process before this one is forgotten only when the MDM has committed what it means: a process
+ * that never met the MDM leaves the device as it found it.
+ */
+const isAccountedFor = ({ registered, store }: OwnDevice): boolean => registered || store.opened.cleanStop
 
 function hasClientWork(device: OwnDevice): boolean {
   for (const request of device.active) if (request.mapping !== 0) return true
