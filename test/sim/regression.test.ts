@@ -15,6 +15,7 @@ const seeds: Record<number, string> = {
   37: 'a slow answer to hello was taken for an MDM that had gone back in time',
   59: 'as 25, after power losses of single SDSs',
   86: 'as 25, with a pool that is full',
+  3416: 'killed, started, and stopped before it met the MDM: its device counted as cleanly stopped',
 }
 
 for (const [seed, what] of Object.entries(seeds))
