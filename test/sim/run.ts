@@ -107,7 +107,10 @@ export class Run {
     await this.#mustBecome(() => this.#workloads.every(({ openNow }) => openNow === 0), 'everything is read once more')
     // What is left to be erased, reported and written behind.
     await this.#until(quietMs, () => false)
-    await this.#mustBecome(() => this.isHealthy && isCounted(cluster), 'every device has reported its chunks')
+    await this.#mustBecome(
+      () => this.isHealthy && isCounted(cluster),
+      'every device counts the slots that its index names',
+    )
     if (this.#failure === null) checkDevices(cluster)
     this.#noteMetrics()
   }

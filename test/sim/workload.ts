@@ -275,13 +275,12 @@ export class Workload {
     }
   }
 
+  /** Of a request in two chunks one part may have been done, and flushed, long before the answer. */
   #noteUnflushed({ firstSector, sectorCount }: Request): void {
-    const tick = this.checker.tick()
-    const last = Math.floor((firstSector + sectorCount - 1) / chunkSectors)
-    for (let chunk = Math.floor(firstSector / chunkSectors); chunk <= last; chunk++) {
-      const slice = this.sliceOf(chunk)
-      if (slice !== null) this.#answeredAt.set(slice, tick)
-    }
+    const chunk = Math.floor(firstSector / chunkSectors)
+    const slice = this.sliceOf(chunk)
+    if (slice === null || Math.floor((firstSector + sectorCount - 1) / chunkSectors) !== chunk) return
+    this.#answeredAt.set(slice, this.checker.tick())
   }
 
   sliceOf(chunk: number): number | null {
