@@ -95,6 +95,8 @@ export class Workload {
   onDown(process: SimProcess): void {
     if (process.name !== this.sdc) return
     if (this.#open.size > 0) this.context.situations.reached('SDC killed with requests under way')
+    // A flush that nobody answers may have covered some slices.
+    if ([...this.#open].some(({ kind }) => kind === 'flush')) this.#flushedAt = this.checker.tick()
     for (const request of [...this.#open]) {
       if (this.#waiting.includes(request)) continue
       // The kernel that would send again has gone with its host.
@@ -117,7 +119,9 @@ export class Workload {
   lost(slice: number): void {
     this.#hasLost = true
     const answeredAt = this.#answeredAt.get(slice) ?? 0
-    if (answeredAt > this.#flushedAt) this.#lossAt = this.checker.tick()
+    // A flush under way may have covered the slice already.
+    const isFlushing = [...this.#open].some(({ kind }) => kind === 'flush')
+    if (answeredAt > this.#flushedAt && !isFlushing) this.#lossAt = this.checker.tick()
   }
 
   /** The last FLUSH tells a loss that none has told yet. Reads everything that was ever touched. */
@@ -256,7 +260,7 @@ export class Workload {
     if (errno !== null) {
       this.#checkErrno(request, errno)
       checker.failed(request)
-      if (request.kind === 'flush') this.#lossAt = 0
+      if (request.kind === 'flush') this.#flushEnded()
     } else if (request.kind === 'read') {
       checker.read(request, request.target!)
       context.checked++
@@ -264,15 +268,18 @@ export class Workload {
       if (this.#lossAt > 0 && this.#lossAt < request.begunAt)
         throw new Violation(`${this.volume}: FLUSH ${request.id} of ${this.sdc} hides that unflushed writes were lost`)
       checker.flushed(request)
-      // It may have made everything durable before the loss, and the checker holds it to that.
-      this.#lossAt = 0
-      // What was answered while it ran may have been covered as well.
-      this.#flushedAt = checker.tick()
+      this.#flushEnded()
     } else {
       checker.wrote(request)
       context.acknowledged++
       if (!request.isFua) this.#noteUnflushed(request)
     }
+  }
+
+  /** What was answered while it ran may have been covered as well, and some slices of one that failed. */
+  #flushEnded(): void {
+    this.#flushedAt = this.checker.tick()
+    this.#lossAt = 0
   }
 
   /** Of a request in two chunks one part may have been done, and flushed, long before the answer. */
