@@ -59,7 +59,7 @@ t.test('interoperability: nbdinfo, nbdcopy, qemu-img and qemu-io agree with a pl
     await same('after qemu-io')
   })
 
-  await t.test('nbdcopy in and out, qemu-img convert in', async t => {
+  await t.test('nbdcopy in and out, qemu-img convert in', async () => {
     const source = join(dir, 'source')
     const target = join(dir, 'target')
     await shell(
