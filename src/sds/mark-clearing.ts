@@ -17,7 +17,9 @@ import type { SdsContext } from './context.js'
 import type { OwnDevice } from './own-device.js'
 import type { CopyOwner, CopySend } from './replicas.js'
 
-const roundMs = 3_000
+/** Between rounds; more often where marks are to be cleared sooner than usual. */
+const roundMsMax = 3_000
+const roundMsMin = 100
 const marksAtOnce = 1_024
 /** Slices of which the other copy is asked what it has marked, in one round. */
 const slicesAskedAtOnce = 64
@@ -79,6 +81,7 @@ export class MarkClearing {
   }
 
   #next(): void {
+    const roundMs = Math.max(roundMsMin, Math.min(roundMsMax, this.idleMs / 2))
     this.#timer = this.context.clock.setTimer(roundMs, () => {
       if (this.#isClosed) return
       if (this.#mayBegin()) this.#round()
