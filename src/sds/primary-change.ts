@@ -251,7 +251,9 @@ export class PrimaryChange extends DeviceRequest implements CopyOwner, LeaseWait
 }
 
 function deedOf(frame: DataFrame, isAllocated: boolean, zeroPadding: boolean): Deed {
-  const isWhole = frame.offset === 0 && frame.length === chunkBytes
+  // With FUA the zeroes of a hole are to be durable as well: the removal that made it may not be, on any copy.
+  const isHole = !isAllocated && (frame.flags & frameFlags.fua) !== 0
+  const isWhole = isHole || (frame.offset === 0 && frame.length === chunkBytes)
   switch (frame.opcode) {
     case opcodes.write:
       return 'write'
