@@ -240,7 +240,9 @@ class FlushRun {
     this.#over = true
     this.#dropAsks()
     dirty.reportLosses(lossEpochs)
-    this.owner.notes.rewrite()
+    // The file keeps the loss until a later flush succeeds: if this process ends before the error has left, the next one
+    // reports it. Twice is better than never.
+    this.owner.notes.noteBehind()
     this.#path.host.log.error('flush.lost', { volume: this.owner.volumeNumber })
     this.onEnd('lost')
     return true

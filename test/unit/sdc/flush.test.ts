@@ -251,6 +251,21 @@ t.test('after a reboot every slice counts as written since the last known flush'
   t.same(flushes(world), [])
 })
 
+t.test('a loss is told again by the next process, if this one ends before a later FLUSH has succeeded', async t => {
+  const world = await new World().start()
+  const first = world.open()
+  await write(world, first, 0)
+  world.move(0, { lossEpoch: 2 })
+  world.push()
+  t.equal(await flush(world, first), 'EIO')
+  world.restart()
+  const second = world.open()
+  t.equal(await flush(world, second), 'EIO', 'the error may never have left the first process')
+  t.equal(await flush(world, second), null)
+  world.restart()
+  t.equal(await flush(world, world.open()), null, 'a later FLUSH has succeeded')
+})
+
 t.test('losses from before a volume was mapped concern nobody', async t => {
   const world = await new World().start()
   world.move(0, { lossEpoch: 2 })
