@@ -55,6 +55,7 @@ export const policyHandlers: Handlers<
 function withoutSds({ watch }: Mdm, { map, epochHigh }: MdmState, sds: Sds) {
   const own = new Set<string>(devicesOfSds(map, sds.id).map(({ id }) => id))
   return lostRecords({
+    isUnsound: () => false,
     map,
     epochHigh,
     isLost: id => own.has(id),

@@ -1,6 +1,6 @@
 import type { DeviceId, PoolId, SdcId, SdsId } from '../base/ids.js'
 import { chunkBytes } from '../base/units.js'
-import type { ClusterMap, Endpoint } from '../model/index.js'
+import type { ClusterMap, Endpoint, SliceRecord } from '../model/index.js'
 import type { MdmNotices } from '../wire/control.js'
 import type { Peer } from './peer.js'
 
@@ -100,6 +100,18 @@ export class Registry {
     const primary = this.map.slices.get(poolId)?.[slice]?.primary
     const full = primary === undefined ? undefined : this.usage.get(primary)?.joiningFull
     return full?.some(one => one.slice === slice && one.epoch === epoch) ?? false
+  }
+
+  /** One of the two copies says that they may differ in this epoch. */
+  isUnsound({ primary, secondary, slice, epoch }: SliceRecord): boolean {
+    if (secondary === null) return false
+    const says = (id: DeviceId) => this.usage.get(id)?.unsound?.some(one => one.slice === slice && one.epoch === epoch)
+    return says(primary) || says(secondary) || false
+  }
+
+  get someUnsound(): boolean {
+    for (const { unsound } of this.usage.values()) if (unsound !== undefined && unsound.length > 0) return true
+    return false
   }
 
   #sum(poolId: PoolId, pick: (usage: DeviceUsage) => number): number {

@@ -190,13 +190,14 @@ export class Watch {
     const lost = new Set<DeviceId>()
     for (const device of map.tables.devices.values())
       if (convicted.has(device.sdsId) || this.#isBad(device) || this.#isMissing(device)) lost.add(device.id)
-    if (lost.size === 0 && parted.length === 0) return []
+    if (lost.size === 0 && parted.length === 0 && !this.registry.someUnsound) return []
     const facts: LossFacts = {
       map,
       epochHigh,
       isLost: id => lost.has(id),
       leavesBeside: (copy, other, copyIsPrimary) => this.#leavesBeside(copy, other, copyIsPrimary),
       canGoOn: (id, slice) => this.canGoOn(id, slice),
+      isUnsound: record => this.registry.isUnsound(record),
       keepsMarks: id => !this.#isBad(map.tables.devices.get(id)!),
     }
     return lostRecords(facts)

@@ -10,7 +10,6 @@ import { DataEndpoint } from './data-endpoint.js'
 import { DeviceShelf } from './device-shelf.js'
 import { Drains } from './drains.js'
 import { JoinedReports } from './joined-reports.js'
-import { fullJoinings } from './joining-full.js'
 import { Leases } from './leases.js'
 import { MapAcks } from './map-ack.js'
 import { adoptRecords, applyMap } from './map-effects.js'
@@ -20,6 +19,7 @@ import type { OwnDevice } from './own-device.js'
 import { Pruning } from './pruning.js'
 import { Peers } from './replicas.js'
 import { Resync } from './resync.js'
+import { fullJoinings, unsoundSlices } from './slice-notes.js'
 import { openState, type SdsState } from './state-store.js'
 import { stopDevices } from './stop.js'
 
@@ -348,5 +348,10 @@ function fillReport(context: SdsContext, device: OwnDevice, resync: Resync | und
     resyncBytesByMarks: resync?.bytesByMarks ?? 0,
   }
   const joiningFull = fullJoinings(context, device)
-  return joiningFull.length > 0 ? { ...report, joiningFull } : report
+  const unsound = unsoundSlices(context, device)
+  return {
+    ...report,
+    ...(joiningFull.length > 0 ? { joiningFull } : {}),
+    ...(unsound.length > 0 ? { unsound } : {}),
+  }
 }

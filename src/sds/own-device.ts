@@ -20,6 +20,8 @@ export class OwnDevice {
   readonly volumesToDrop = new Set<number>()
   /** Epochs of slices, by slice, of which this device is primary and whose joining copy has no room. */
   readonly joiningFull = new Map<number, number>()
+  /** Epochs of slices, by slice, into which this device went with changes of an earlier role as primary unfinished. */
+  readonly unsound = new Map<number, number>()
   /** Requests of applications that have ended here, and their bytes: what fills have to make way for. */
   appIos = 0
   appBytes = 0

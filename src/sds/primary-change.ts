@@ -6,10 +6,10 @@ import type { SliceRecord } from '../model/index.js'
 import { type DataFrame, frameFlags, makeFrame, opcodes } from '../wire/data.js'
 import { checkClientRequest } from './admission.js'
 import { DeviceRequest } from './device-request.js'
-import { noteJoiningFull } from './joining-full.js'
 import type { LeaseWaiter } from './leases.js'
 import type { CopyOwner, CopySend } from './replicas.js'
 import type { Session } from './session.js'
+import { noteJoiningFull, noteUnsound } from './slice-notes.js'
 import type { StoreDone, StoreError } from './store/device-store.js'
 import { codeOfStoreError } from './store-error.js'
 
@@ -114,8 +114,10 @@ export class PrimaryChange extends DeviceRequest implements CopyOwner, LeaseWait
     this.#record = record
     this.#copyError = null
     if (isGone) this.#lostTo = 'NOT_MAPPED'
-    else if (record?.primary !== this.device.id || wasAway) this.#lostTo = 'STALE_EPOCH'
-    else if (!mutate('fix-the-copies-of-a-write-when-it-begins')) this.#sendToCopies()
+    else if (record?.primary !== this.device.id || wasAway) {
+      this.#lostTo = 'STALE_EPOCH'
+      if (record !== undefined) noteUnsound(this.session.context, this.device, record)
+    } else if (!mutate('fix-the-copies-of-a-write-when-it-begins')) this.#sendToCopies()
     this.#settle()
   }
 

@@ -280,6 +280,11 @@ export const mdmNotices = {
         resyncBytesByMarks: count.optional(),
         /** Slices of which it is primary whose joining copy has no room: fill and writes wait for another record. */
         joiningFull: z.array(z.object({ slice: count, epoch: count })).optional(),
+        /**
+         * Slices of which it lost the primary's role with changes under way that nobody may ever send again: the two
+         * copies may differ, and the secondary has to leave and be filled by the marks.
+         */
+        unsound: z.array(z.object({ slice: count, epoch: count })).optional(),
       }),
     ),
   }),

@@ -15,6 +15,8 @@ export interface LossFacts {
   leavesBeside(copy: DeviceId, other: DeviceId, copyIsPrimary: boolean): boolean
   /** The copy may stand alone: its SDS lives, has the device, and its role is not void. */
   canGoOn(deviceId: DeviceId, slice: number): boolean
+  /** One of the two copies says that they may differ, in this epoch. */
+  isUnsound(record: SliceRecord): boolean
   /** False for a device that has failed: what it marked and holds is worth nothing. */
   keepsMarks(deviceId: DeviceId): boolean
 }
@@ -49,7 +51,7 @@ export function changedRecords(
  *
  *     P lost, S can go on      S is primary, P has left; a joining copy starts over beside S, if it may stand there
  *     P lost, nobody else      waits: the last copy in sync never leaves
- *     S lost, P can go on      S has left
+ *     S lost, P can go on      S has left; the same where the two may differ
  *     J lost, P can go on      nobody joins
  */
 export function withoutLost(record: SliceRecord, facts: LossFacts): SliceRecord | null {
@@ -64,7 +66,7 @@ export function withoutLost(record: SliceRecord, facts: LossFacts): SliceRecord 
     secondary = null
     // It was chosen to replace the copy that is primary now.
     if (joining !== null && faultUnitOf(facts.map, joining) === faultUnitOf(facts.map, primary)) joining = null
-  } else if (secondary !== null && leaves(secondary, primary)) {
+  } else if (secondary !== null && (leaves(secondary, primary) || facts.isUnsound(record))) {
     if (!facts.canGoOn(primary, slice)) return null
     left = facts.keepsMarks(secondary) ? secondary : null
     secondary = null

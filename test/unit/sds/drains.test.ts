@@ -40,6 +40,24 @@ t.test('drain: what is under way is finished on all copies, then nothing more is
   await cluster.end()
 })
 
+t.test('a swap that comes too late, with a write on the old primary alone: the MDM hears of it', async t => {
+  const cluster = await Cluster.start()
+  const client = await cluster.client(1)
+  cluster.world.network.cut('sds-1', 'sds-2')
+  const write = client.write(0, 0, bytes('a'))
+  await cluster.clock.runFor(100)
+  cluster.mdm.change(poolId, [slice], { primary: deviceIdOf(2), secondary: deviceIdOf(1) })
+  t.equal((await cluster.clock.finish(write)).status, errorTable.STALE_EPOCH.wire)
+  const { epoch } = cluster.record(slice)
+  const unsound = () => cluster.mdm.status.get(sdsIdOf(1))?.[0]?.unsound
+  await cluster.until(() => unsound() !== undefined, 3_000)
+  t.same(unsound(), [{ slice, epoch }])
+  cluster.mdm.change(poolId, [slice], { secondary: null, left: deviceIdOf(1) })
+  await cluster.until(() => unsound() === undefined, 3_000)
+  cluster.world.network.heal()
+  await cluster.end()
+})
+
 t.test('drain: void after its time, and what waited is admitted', async t => {
   const cluster = await Cluster.start()
   const client = await cluster.client(1)

@@ -31,6 +31,7 @@ const facts = (lost: DeviceId[], fields: Partial<LossFacts> = {}): LossFacts => 
   map: mapOf(),
   epochHigh: new Map([[pool, 20]]),
   isLost: id => lost.includes(id),
+  isUnsound: () => false,
   leavesBeside: () => false,
   canGoOn: id => !lost.includes(id),
   keepsMarks: () => true,
@@ -70,6 +71,12 @@ for (const [name, record, lost, outcome] of cases)
       t.doesNotThrow(() => checkTransition(record, { ...next!, epoch: 21 }))
     }
   })
+
+t.test('lost copies: the secondary of two that may differ leaves, and joins again by its marks', async t => {
+  t.match(withoutLost(pair, facts([], { isUnsound: () => true })), { primary: P, secondary: null, left: S })
+  t.equal(withoutLost(pair, facts([P], { isUnsound: () => true }))?.primary, S, 'better it than nobody')
+  t.equal(withoutLost(sole, facts([], { isUnsound: () => true })), null)
+})
 
 t.test('lost copies: the other copy is not there, or its role is void: waits', async t => {
   t.equal(withoutLost(pair, facts([P], { canGoOn: () => false })), null)
