@@ -1,4 +1,5 @@
 import type { Ports } from '../ports/daemon.js'
+import { poisonReleased } from '../wire/payload-memory.js'
 import { systemClock } from './clock.js'
 import { fileDisks } from './disk-port.js'
 import { readBootId } from './host.js'
@@ -10,6 +11,7 @@ import { tcpLink } from './tcp-link.js'
 
 /** What a daemon stands on in a process of its own. Throws where the boot id cannot be read: lmdb needs it too. */
 export function realPorts({ logLevel, name }: { logLevel: LogLevel; name: string }): Ports {
+  if (process.env.BLOCKMESH_POISON === '1') poisonReleased(true)
   return {
     clock: systemClock,
     random: systemRandom,

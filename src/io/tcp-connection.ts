@@ -58,11 +58,16 @@ export class TcpConnection<Message> implements Connection<Message> {
     this.socket.resume()
   }
 
-  close(): void {
+  close(dropUnsent = false): void {
     if (this.#closed) return
+    const { socket } = this
+    if (dropUnsent) {
+      this.#closed = true
+      socket.destroy()
+      return
+    }
     if (this.#unwrittenBytes > 0) this.#write()
     this.#closed = true
-    const { socket } = this
     // What was sent before still goes out, then the end.
     if (socket.connecting) socket.destroy()
     else socket.destroySoon()

@@ -16,8 +16,11 @@ export interface Connection<Message> {
   /** Stops or restarts reading from the other side (back-pressure towards it). */
   pause(): void
   resume(): void
-  /** Ends the connection. Nothing is delivered afterwards, also not what was already received but not yet delivered. */
-  close(): void
+  /**
+   * Ends the connection. Nothing is delivered afterwards, also not what was already received but not yet delivered. What
+   * was sent before still leaves, unless it is dropped: then nobody looks at its payload any more.
+   */
+  close(dropUnsent?: boolean): void
 }
 
 /** `refused`: the connection never came up because nobody listens there, so the process is gone. */

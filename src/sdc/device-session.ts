@@ -107,10 +107,12 @@ export class DeviceSession {
     this.#unlink(item)
     if (requestId === 0) return
     this.#sent.forget(requestId)
-    // The connection may still hold the payload, and its owner may use that memory again. Not within this call: whoever
-    // takes back mostly goes through the list.
-    if (item.hasPayload && this.#connection !== null && this.#connection.queuedBytes > 0)
+    // The connection may still hold the payload, and its owner may use that memory again: nothing more must leave. The
+    // rest not within this call: whoever takes back mostly goes through the list.
+    if (item.hasPayload && this.#connection !== null && this.#connection.queuedBytes > 0) {
+      this.#connection.close(true)
       this.#endLater(this.#connection)
+    }
   }
 
   /** Visits every kept item, in order; the visitor may take back the one that it is given. */
@@ -265,7 +267,8 @@ export class DeviceSession {
   #disconnect(): void {
     this.#timer?.cancel()
     this.#timer = null
-    this.#connection?.close()
+    // Whatever was on it is sent again, or is of no interest: its payload may be gone before the connection is.
+    this.#connection?.close(true)
     this.#connection = null
   }
 

@@ -2,6 +2,7 @@ import { errorTable } from '../base/errors.js'
 import { mutate } from '../base/mutation.js'
 import { chunkBytes, KiB } from '../base/units.js'
 import { frameFlags, makeFrame, opcodes } from '../wire/data.js'
+import { releasePiece, takePayload } from '../wire/payload-memory.js'
 import { DeviceRequest } from './device-request.js'
 import type { CopyOwner, CopySend } from './replicas.js'
 import type { SliceFill } from './slice-fill.js'
@@ -16,6 +17,7 @@ export class FillPiece extends DeviceRequest implements CopyOwner {
   #isReading = false
   #isOver = false
   #bytes = 0
+  #data: Buffer | null = null
 
   constructor(
     readonly fill: SliceFill,
@@ -42,7 +44,7 @@ export class FillPiece extends DeviceRequest implements CopyOwner {
       this.#drop()
       return
     }
-    const target = Buffer.allocUnsafe(pieceBytes)
+    const target = takePayload(pieceBytes)
     this.#isReading = true
     this.device.store.read(this.volume, this.chunk, this.offset, target, error => {
       this.#isReading = false
@@ -58,6 +60,9 @@ export class FillPiece extends DeviceRequest implements CopyOwner {
 
   copyAnswered(_send: CopySend, status: number): void {
     this.#send = null
+    // Answered, so it has left; whatever else ended it, the connection may still hold it.
+    if (status === 0 && this.#data !== null) releasePiece(this.#data)
+    this.#data = null
     if (status === 0) this.fill.resync.copied(this.fill, this.#bytes)
     else if (status === errorTable.OUT_OF_SPACE.wire) this.fill.noteFull()
     this.#end(status === 0)
@@ -72,6 +77,7 @@ export class FillPiece extends DeviceRequest implements CopyOwner {
   #copy(data: Buffer): void {
     const { volume, chunk, offset } = this
     const place = { volume, chunk, offset, length: pieceBytes }
+    this.#data = data
     const frame = data.equals(pieceZeroes)
       ? makeFrame({ ...place, opcode: opcodes.copyZero, flags: frameFlags.keepAllocated })
       : makeFrame({ ...place, opcode: opcodes.copyWrite, body: [data] })

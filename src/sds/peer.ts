@@ -214,7 +214,8 @@ export class Peer {
   }
 
   #drop(reason: string): void {
-    this.#connection?.close()
+    // What was on it is sent again: it must not leave here too, when its payload may be gone already.
+    this.#connection?.close(true)
     this.#lost(reason)
   }
 

@@ -4,6 +4,7 @@ import { mutate } from '../base/mutation.js'
 import { chunkBytes } from '../base/units.js'
 import type { SliceRecord } from '../model/index.js'
 import { type DataFrame, frameFlags, makeFrame, opcodes } from '../wire/data.js'
+import { releasePieces } from '../wire/payload-memory.js'
 import { checkClientRequest } from './admission.js'
 import { DeviceRequest } from './device-request.js'
 import type { LeaseWaiter } from './leases.js'
@@ -37,6 +38,8 @@ export class PrimaryChange extends DeviceRequest implements CopyOwner, LeaseWait
   #lostTo: ErrorCode | null = null
   /** The chunk had no slot before this change. */
   #isFirst = false
+  /** A sending may still be on its way with the payload. */
+  #wasAbandoned = false
 
   constructor(
     readonly session: Session,
@@ -106,6 +109,7 @@ export class PrimaryChange extends DeviceRequest implements CopyOwner, LeaseWait
     const record = view.record(this.frame.pool, this.frame.slice)
     const isGone = !view.volumes.has(this.volume)
     if (record === this.#record && !isGone) return
+    if (this.#sends.length > 0) this.#wasAbandoned = true
     for (const send of this.#sends) send.abandon()
     this.#sends = []
     const { leases } = this.session.context
@@ -242,6 +246,8 @@ export class PrimaryChange extends DeviceRequest implements CopyOwner, LeaseWait
     } else if (this.frame.opcode === opcodes.trim) counters.trims++
     else counters.zeroes++
     this.session.answer(this.frame)
+    // The device and all copies have it: nobody looks at the payload any more.
+    if (!this.#wasAbandoned) releasePieces(this.frame.body)
     this.end()
   }
 

@@ -2,6 +2,7 @@ import { mutate } from '../base/mutation.js'
 import { roleOf } from '../core/sds/index.js'
 import type { SliceRecord } from '../model/index.js'
 import { type DataFrame, makeFrame, opcodes } from '../wire/data.js'
+import { takePayload } from '../wire/payload-memory.js'
 import { checkClientRequest } from './admission.js'
 import { DeviceRequest } from './device-request.js'
 import type { LeaseWaiter } from './leases.js'
@@ -18,6 +19,8 @@ import type { StoreError } from './store/device-store.js'
 export class PrimaryRead extends DeviceRequest implements CopyOwner, LeaseWaiter {
   #record: SliceRecord | undefined
   #target: Buffer | null = null
+  /** What is answered is `#target`, which goes back when it has left. */
+  #ownsBody = false
   #send: CopySend | null = null
   /** Read, and not to be shown before the leases are there. */
   #held: Buffer[] | null = null
@@ -40,7 +43,7 @@ export class PrimaryRead extends DeviceRequest implements CopyOwner, LeaseWaiter
     if (!this.#isAdmitted()) return
     const { volume, chunk, offset, pool, slice } = this.frame
     this.#record = this.session.context.view.record(pool, slice)
-    this.#target = Buffer.allocUnsafe(this.frame.length)
+    this.#target = takePayload(this.frame.length)
     this.device.store.read(volume, chunk, offset, this.#target, error => this.#readDone(error))
   }
 
@@ -83,6 +86,7 @@ export class PrimaryRead extends DeviceRequest implements CopyOwner, LeaseWaiter
     // read began is not shown.
     const { view } = this.session.context
     if (view.record(this.frame.pool, this.frame.slice) !== this.#record && !this.#isAdmitted()) return
+    this.#ownsBody = true
     this.#answer([this.#target!])
   }
 
@@ -118,7 +122,7 @@ export class PrimaryRead extends DeviceRequest implements CopyOwner, LeaseWaiter
     }
     counters.reads++
     counters.readBytes += this.frame.length
-    this.session.answer(this.frame, body)
+    this.session.answer(this.frame, body, this.#ownsBody)
     this.end()
   }
 }

@@ -3,6 +3,7 @@ import { mutate } from '../base/mutation.js'
 import { chunkBytes } from '../base/units.js'
 import { roleOf } from '../core/sds/index.js'
 import { type DataFrame, frameFlags, opcodes } from '../wire/data.js'
+import { releasePieces, takePayload } from '../wire/payload-memory.js'
 import { checkCopyRequest } from './admission.js'
 import { DeviceRequest } from './device-request.js'
 import type { Session } from './session.js'
@@ -80,6 +81,8 @@ export class CopyChange extends DeviceRequest {
   #succeed(): void {
     this.session.context.counters.copyWrites++
     this.session.answer(this.frame)
+    // The device has it: nobody looks at the payload any more.
+    releasePieces(this.frame.body)
     this.end()
   }
 
@@ -109,7 +112,7 @@ export class CopyRead extends DeviceRequest {
       return
     }
     const { volume, chunk, offset, length } = this.frame
-    const target = Buffer.allocUnsafe(length)
+    const target = takePayload(length)
     this.device.store.read(volume, chunk, offset, target, error => {
       if (error === null) this.#end(null, target)
       else this.#end(codeOfStoreError(this.session.context, error), null)
@@ -120,7 +123,7 @@ export class CopyRead extends DeviceRequest {
     if (data === null) this.session.refuse(this.frame, code!)
     else {
       this.session.context.counters.copyReads++
-      this.session.answer(this.frame, [data])
+      this.session.answer(this.frame, [data], true)
     }
     this.end()
   }

@@ -74,8 +74,9 @@ export class Session {
     this.serve(this, frame)
   }
 
-  answer(request: DataFrame, body?: Buffer[]): void {
-    this.#reply(makeReply(request, 0, body), request)
+  /** `ownsBody`: its memory is released once the answer has left. */
+  answer(request: DataFrame, body?: Buffer[], ownsBody = false): void {
+    this.#reply(makeReply(request, 0, body), request, ownsBody)
   }
 
   refuse(request: DataFrame, code: ErrorCode): void {
@@ -108,11 +109,11 @@ export class Session {
     return encodeDeltas(this.context.ring.since(request.mapVersion)) ?? encode([])
   }
 
-  #reply(reply: DataFrame, request: DataFrame): void {
+  #reply(reply: DataFrame, request: DataFrame, ownsBody = false): void {
     this.#unanswered--
     this.#unansweredBytes -= weightOf(request)
     if (this.#isEnded) return
-    this.connection.send(reply)
+    this.connection.send(reply, ownsBody)
     if (this.#isPaused && !this.#isServing) this.#resumeIfDrained()
   }
 

@@ -14,6 +14,21 @@ export interface Slab {
 
 const slabOf = new WeakMap<ArrayBufferLike, Slab>()
 
+/** What released memory is filled with in tests. */
+const poison = 0xdb
+let poisons = false
+/** While memory is poisoned: what has been released, which must not happen twice. */
+let released = new WeakSet<Buffer>()
+
+/**
+ * For tests and simulations: released memory is overwritten at once, so that whoever still looks at it, or still sends
+ * it, is found out by its bytes; and nothing may be released twice.
+ */
+export function poisonReleased(on: boolean): void {
+  poisons = on
+  released = new WeakSet()
+}
+
 /** Slabs in two sizes: small ones while little comes in, large ones for streams. */
 export const slabBytesSmall = 64 * KiB
 export const slabBytesLarge = 512 * KiB
@@ -39,6 +54,7 @@ export function unpin(slab: Slab): void {
   slab.pins--
   assert(slab.pins >= 0, 'a slab is unpinned as often as it was pinned')
   if (slab.pins > 0) return
+  if (poisons) slab.bytes.fill(poison)
   const spare = slab.bytes.length === slabBytesLarge ? spareLarge : spareSmall
   if ((spare.length + 1) * slab.bytes.length <= spareBytesMax / 2) spare.push(slab)
 }
@@ -57,8 +73,22 @@ export function releasePieces(pieces: readonly Buffer[]): void {
 
 export function releasePiece(piece: Buffer): void {
   const slab = slabOf.get(piece.buffer)
+  if (slab === undefined && !isOurs.has(piece.buffer)) return
+  if (poisons) poisonPiece(piece)
   if (slab !== undefined) unpin(slab)
   else if (piece.length > cutBytesMax) keepLarge(piece)
+}
+
+/** Like `releasePiece`, for a cut from which others have been cut that are still in use. */
+export function releaseUncut(piece: Buffer): void {
+  const slab = slabOf.get(piece.buffer)
+  if (slab !== undefined) unpin(slab)
+}
+
+function poisonPiece(piece: Buffer): void {
+  assert(!released.has(piece), 'a payload is released once')
+  released.add(piece)
+  piece.fill(poison)
 }
 
 // ---- payloads that are made here
@@ -104,7 +134,7 @@ function takeLarge(lengthBytes: number): Buffer {
 
 function keepLarge(piece: Buffer): void {
   const { buffer } = piece
-  if (!isOurs.has(buffer) || spareBufferBytes + buffer.byteLength > spareBytesMax) return
+  if (spareBufferBytes + buffer.byteLength > spareBytesMax) return
   spareBufferBytes += buffer.byteLength
   const whole = Buffer.from(buffer)
   const kept = spareBuffers.get(whole.length)
@@ -144,7 +174,9 @@ export class ReceiveMemory {
 
   /** What was read was consumed, or what is kept of it is pinned: unpinned memory is read into again. */
   consumed(): void {
-    if (this.#slab.pins === 1) this.#at = 0
+    if (this.#slab.pins > 1) return
+    if (poisons) this.#slab.bytes.fill(poison, 0, this.#at)
+    this.#at = 0
   }
 
   close(): void {

@@ -68,3 +68,41 @@ t.test(
     await listener.close()
   },
 )
+
+t.test(
+  'tcp: after a close that drops what is unsent, payload may be used again: its new bytes never arrive',
+  async t => {
+    const lengthBytes = 1_048_576
+    let whole = 0
+    let bad = 0
+    const ended = new Promise<void>(resolve => {
+      void tcpLink
+        .listenData({ host: '127.0.0.1', port: 0 }, connection => {
+          // Reads only when the other side has closed: most of what was sent is still queued there.
+          connection.pause()
+          setTimeout(() => connection.resume(), 300)
+          return {
+            onMessage: frame => {
+              if (isIntact(frame)) whole++
+              else bad++
+            },
+            onClose: () => resolve(),
+          }
+        })
+        .then(async listener => {
+          const client = tcpLink.connectData(listener.endpoint, { onMessage() {}, onClose() {} })
+          const payloads = Array.from({ length: 32 }, (_, requestId) => payloadOf(requestId, lengthBytes))
+          for (const [requestId, payload] of payloads.entries())
+            client.send(makeFrame({ opcode: opcodes.write, requestId, length: lengthBytes, body: [payload] }))
+          await new Promise(resolve => setTimeout(resolve, 100))
+          t.ok(client.queuedBytes > lengthBytes, 'not all of it has left')
+          client.close(true)
+          for (const payload of payloads) payload.fill(0xdb)
+          t.teardown(() => listener.close())
+        })
+    })
+    await ended
+    t.equal(bad, 0)
+    t.ok(whole < 32)
+  },
+)

@@ -2,6 +2,9 @@ import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
+/** The daemons that tests start overwrite payload memory when they release it. */
+process.env.BLOCKMESH_POISON ??= '1'
+
 const cliDir = fileURLToPath(new URL('../../src/cli/', import.meta.url))
 
 export interface Finished {

@@ -4,24 +4,38 @@ import type { ControlMessage } from '../../src/wire/control.js'
 import { ControlParser, encodeControl } from '../../src/wire/control-parser.js'
 import { type DataFrame, dataHeaderBytes, encodeHeader } from '../../src/wire/data.js'
 import { DataParser } from '../../src/wire/data-parser.js'
+import { poisonReleased, ReceiveMemory, releasePieces } from '../../src/wire/payload-memory.js'
 import type { ProcessClock } from './sim-clock.js'
 import type { SimNetwork } from './sim-link.js'
 
+// Whoever uses simulated connections wants to know who looks at memory that he has given away.
+poisonReleased(true)
+
 export interface Codec<Message> {
-  encode(message: Message): Buffer
+  /** `ownsPayload`: it is released. */
+  encode(message: Message, ownsPayload: boolean): Buffer
   parser(): { push(bytes: Buffer, onMessage: (message: Message) => void): void }
+  /** What outlives a parse is pinned: what arrives comes in memory that is used again. */
+  readonly pinsPayload: boolean
 }
 
 export const dataCodec: Codec<DataFrame> = {
-  encode(frame) {
+  encode(frame, ownsPayload) {
     const header = Buffer.alloc(dataHeaderBytes)
     encodeHeader(frame, header, 0)
-    return Buffer.concat([header, ...frame.body])
+    const bytes = Buffer.concat([header, ...frame.body])
+    if (ownsPayload) releasePieces(frame.body)
+    return bytes
   },
   parser: () => new DataParser(),
+  pinsPayload: true,
 }
 
-export const controlCodec: Codec<ControlMessage> = { encode: encodeControl, parser: () => new ControlParser() }
+export const controlCodec: Codec<ControlMessage> = {
+  encode: encodeControl,
+  parser: () => new ControlParser(),
+  pinsPayload: false,
+}
 
 /** What a socket's buffers hold on both sides together. */
 const socketBytes = 256 * 1024
@@ -33,6 +47,7 @@ export class SimEnd<Message> implements Connection<Message> {
   peer: SimEnd<Message> | null = null
   handlers: ConnectionHandlers<Message> | null = null
   readonly #parser
+  #memory: ReceiveMemory | null = null
   #state: 'connecting' | 'up' | 'closed' = 'connecting'
   #paused = false
   /** Encoded in this turn, or before the connection was up. */
@@ -67,9 +82,9 @@ export class SimEnd<Message> implements Connection<Message> {
     return Math.max(0, this.#outBytes - socketBytes)
   }
 
-  send(message: Message): void {
+  send(message: Message, ownsPayload = false): void {
     if (this.#state === 'closed') return
-    const bytes = this.codec.encode(message)
+    const bytes = this.codec.encode(message, ownsPayload)
     this.#unsent.push(bytes)
     this.#outBytes += bytes.length
     if (this.#state === 'up') this.#flushLater()
@@ -83,9 +98,9 @@ export class SimEnd<Message> implements Connection<Message> {
     this.wake()
   }
 
-  close(): void {
+  close(dropUnsent = false): void {
     // What was sent before the close still goes out, as in TCP.
-    if (this.#state === 'up') this.#flush()
+    if (this.#state === 'up' && !dropUnsent) this.#flush()
     this.abandon()
   }
 
@@ -178,14 +193,27 @@ export class SimEnd<Message> implements Connection<Message> {
 
   #parse(bytes: Buffer): void {
     this.peer!.#outBytes -= bytes.length
+    const onMessage = (message: Message) => {
+      if (!this.isClosed) this.handlers!.onMessage(message)
+    }
     try {
-      this.#parser.push(bytes, message => {
-        if (!this.isClosed) this.handlers!.onMessage(message)
-      })
+      if (!this.codec.pinsPayload) this.#parser.push(bytes, onMessage)
+      else this.#parseInSlabs(bytes, onMessage)
     } catch (error) {
       if (!(error instanceof Error) || error.name !== 'StorageError') throw error
       this.close()
       this.handlers!.onClose(error.message)
+    }
+  }
+
+  /** Into memory that is used again as soon as nobody has it pinned, as sockets do. */
+  #parseInSlabs(bytes: Buffer, onMessage: (message: Message) => void): void {
+    this.#memory ??= new ReceiveMemory()
+    for (let at = 0; at < bytes.length; ) {
+      const copied = bytes.copy(this.#memory.room(), 0, at)
+      at += copied
+      this.#parser.push(this.#memory.took(copied), onMessage)
+      this.#memory.consumed()
     }
   }
 

@@ -1,6 +1,6 @@
 import { assert } from '../../base/assert.js'
 import { nbdBytesInFlightMax, nbdPayloadBytesMax, nbdRequestsInFlightMax } from '../../base/limits.js'
-import { cutPinned, releasePieces, takePayload } from '../../wire/payload-memory.js'
+import { cutPinned, releasePieces, releaseUncut, takePayload } from '../../wire/payload-memory.js'
 import type { BlockBackend, Extent, NbdErrno } from './backend.js'
 import { BodyPieces } from './body.js'
 import { type Features, type Refusal, refusalOf } from './check-request.js'
@@ -124,7 +124,7 @@ export class Transmission implements RequestOwner {
     while (!this.#ended && !this.#stalled && (this.#unread.length > 0 || this.#headerHave === requestBytes)) {
       const bytes = this.#unread[0] ?? nothing
       const at = this.#parse(bytes)
-      if (at === bytes.length) releasePieces(this.#unread.splice(0, 1))
+      if (at === bytes.length) releaseUncut(this.#unread.shift() ?? nothing)
       else if (!this.#ended) this.#unread[0] = bytes.subarray(at)
     }
     this.#taking = false

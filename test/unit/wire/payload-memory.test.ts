@@ -2,9 +2,11 @@ import fc from 'fast-check'
 import t from 'tap'
 import {
   cutPinned,
+  poisonReleased,
   ReceiveMemory,
   releasePiece,
   releasePieces,
+  releaseUncut,
   slabBytesLarge,
   slabBytesSmall,
   takePayload,
@@ -111,5 +113,33 @@ t.test('buffers from elsewhere may be released: nothing is taken over', t => {
   releasePiece(foreign)
   releasePiece(foreign)
   t.not(takePayload(100_000).buffer, foreign.buffer)
+  t.end()
+})
+
+t.test('poison: released memory is overwritten at once, its neighbours are not; nothing is released twice', t => {
+  poisonReleased(true)
+  t.teardown(() => poisonReleased(false))
+  for (const length of [100, 300_000]) {
+    const one = takePayload(length).fill(1)
+    const other = takePayload(length).fill(2)
+    releasePiece(one)
+    t.ok(one.every(byte => byte === 0xdb))
+    t.ok(other.every(byte => byte === 2))
+    t.throws(() => releasePiece(one))
+    releasePiece(other)
+  }
+  const memory = new ReceiveMemory()
+  const bytes = read(memory, Buffer.alloc(1000, 3))
+  const whole = cutPinned(bytes, 0, 1000)
+  const part = cutPinned(whole, 500, 1000)
+  memory.consumed()
+  releaseUncut(whole)
+  t.ok(
+    part.every(byte => byte === 3),
+    'what was cut from a cut outlives it',
+  )
+  releasePiece(part)
+  memory.close()
+  t.ok(bytes.every(byte => byte === 0xdb))
   t.end()
 })
