@@ -24,6 +24,21 @@ export const mutations = [
   'read-past-unfinished-writes',
   'answer-before-the-index-has-the-chunk',
   'answer-FLUSH-after-a-loss',
+  'drop-the-write-intent-mark',
+  'await-a-visible-mark',
+  'remove-without-a-mark',
+  'clear-a-mark-that-was-touched',
+  'clear-marks-without-a-sync',
+  'ignore-own-marks',
+  'ignore-the-marks-of-who-returns',
+  'fill-every-copy-by-marks',
+  'fill-before-the-lease-wait-is-over',
+  'skip-the-lease-wait',
+  'answer-reads-without-a-lease',
+  'grant-leases-regardless-of-slices',
+  'forget-grants-on-restart',
+  'swap-with-unfinished-writes',
+  'accept-an-old-answer',
 ] as const
 export type Mutation = (typeof mutations)[number]
 

@@ -2,6 +2,7 @@ import { assert } from '../base/assert.js'
 import { errorCodeOfWire, errorTable } from '../base/errors.js'
 import type { DeviceId } from '../base/ids.js'
 import { sessionRequestsMax } from '../base/limits.js'
+import { mutate } from '../base/mutation.js'
 import type { Endpoint } from '../model/index.js'
 import type { Clock, Connection, Link, Log, Timer } from '../ports/index.js'
 import { encode } from '../wire/codec.js'
@@ -106,7 +107,7 @@ export class DeviceSession {
     const { requestId } = item
     this.#unlink(item)
     if (requestId === 0) return
-    this.#sent.forget(requestId)
+    if (!mutate('accept-an-old-answer')) this.#sent.forget(requestId)
     // The connection may still hold the payload, and its owner may use that memory again: nothing more must leave. The
     // rest not within this call: whoever takes back mostly goes through the list.
     if (item.hasPayload && this.#connection !== null && this.#connection.queuedBytes > 0) {
@@ -188,7 +189,8 @@ export class DeviceSession {
         this.#lost('the other side has ended the session')
         return
       }
-      this.#unlink(item)
+      if (mutate('accept-an-old-answer') && item.keptBy !== this) item.keptBy?.takeBack(item)
+      else this.#unlink(item)
       item.onAnswer(frame)
     }
     releasePieces(frame.body)

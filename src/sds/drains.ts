@@ -1,4 +1,5 @@
 import { numberOfId } from '../base/ids.js'
+import { mutate } from '../base/mutation.js'
 import { sliceKey } from '../core/sds/index.js'
 import type { SliceRecord } from '../model/index.js'
 import type { Timer } from '../ports/index.js'
@@ -71,6 +72,7 @@ export class Drains {
   }
 
   #isBusy({ device, pool, record }: Drain): boolean {
+    if (mutate('swap-with-unfinished-writes')) return false
     const { view } = this.context
     for (const request of device.active) {
       if (request.mapping === 0) continue

@@ -1,4 +1,5 @@
 import type { DeviceId, PoolId } from '../base/ids.js'
+import { mutate } from '../base/mutation.js'
 import { rebalancePolicyOf, rebuildPolicyOf } from '../core/rebuild-policy/index.js'
 import { type FillKind, type PoolView, sliceKey } from '../core/sds/index.js'
 import type { SliceRecord } from '../model/index.js'
@@ -155,7 +156,8 @@ export class Resync {
   }
 
   #mayStart({ joining, pool, record }: SliceFill): boolean {
-    if (!this.context.leases.mayAct(pool.number, record.slice)) return false
+    const mayAct = this.context.leases.mayAct(pool.number, record.slice) || mutate('fill-before-the-lease-wait-is-over')
+    if (!mayAct) return false
     if (this.context.peers.isUp(joining)) return true
     this.context.peers.of(joining).connect()
     return false

@@ -7,10 +7,10 @@ import type { SliceRecord } from '../model/index.js'
 import { type DataFrame, frameFlags, makeFrame, opcodes } from '../wire/data.js'
 import { type ChunkName, decodePairs, encodePairs, keyOf, pairsMax } from './chunk-pairs.js'
 import { FillPiece, pieceBytes } from './fill-piece.js'
-import { noteJoiningFull } from './slice-notes.js'
 import type { CopyOwner, CopySend } from './replicas.js'
 import type { Resync } from './resync.js'
 import { allocatedChunks, chunksOfSlice, marksOfSlice, unionInSlice } from './slice-chunks.js'
+import { noteJoiningFull } from './slice-notes.js'
 
 const piecesPerChunk = chunkBytes / pieceBytes
 
@@ -51,6 +51,7 @@ export class SliceFill implements CopyOwner {
   }
 
   get isByMarks(): boolean {
+    if (mutate('fill-every-copy-by-marks')) return !this.#needsAll
     return this.record.left === this.joining && this.record.secondary === null && !this.#needsAll
   }
 
@@ -131,8 +132,9 @@ export class SliceFill implements CopyOwner {
 
   #marksKnown(theirs: ChunkName[]): void {
     const { context, device } = this.resync
-    const own = marksOfSlice(context, device, this.pool, this.record.slice)
-    this.#chunks = unionInSlice(context, this.pool, this.record.slice, own, theirs)
+    const own = mutate('ignore-own-marks') ? [] : marksOfSlice(context, device, this.pool, this.record.slice)
+    const others = mutate('ignore-the-marks-of-who-returns') ? [] : theirs
+    this.#chunks = unionInSlice(context, this.pool, this.record.slice, own, others)
     this.#copy()
   }
 

@@ -57,6 +57,24 @@ function checkStep(before: SliceRecord, after: SliceRecord): void {
 export const isCounted = (cluster: SimCluster): boolean =>
   [...cluster.map!.tables.devices.keys()].every(id => cluster.slotsUsed(id) === indexOf(cluster, id).size)
 
+/** Whether every device has dropped what is no longer its own. */
+export function isTidy(cluster: SimCluster): boolean {
+  const map = cluster.map!
+  const volumes = new Map([...map.tables.volumes.values()].map(volume => [String(numberOfId(volume.id)), volume]))
+  for (const device of map.tables.devices.values())
+    for (const name of indexOf(cluster, device.id).keys()) {
+      const [number, chunk] = name.split('/') as [string, string]
+      const volume = volumes.get(number)
+      if (volume === undefined || !copiesOf(recordOf(map, volume, Number(chunk))).includes(device.id)) return false
+    }
+  return true
+}
+
+function recordOf(map: ClusterMap, volume: Volume, chunk: number): SliceRecord {
+  const { id, sliceCount } = map.tables.pools.get(volume.poolId)!
+  return map.slices.get(id)![(volume.sliceOffset + chunk) % sliceCount]!
+}
+
 /** Every device's index and bytes against the map, once nothing is under way. */
 export function checkDevices(cluster: SimCluster): void {
   const map = cluster.map!
@@ -93,15 +111,13 @@ function checkVolume(
   volume: Volume,
   chunksOf: ReadonlyMap<string, ReadonlyMap<string, number>>,
 ): void {
-  const pool = map.tables.pools.get(volume.poolId)!
-  const records = map.slices.get(pool.id)!
   const number = numberOfId(volume.id)
   const names = new Set<string>()
   for (const chunks of chunksOf.values())
     for (const name of chunks.keys()) if (name.startsWith(`${number}/`)) names.add(name)
   for (const name of names) {
     const chunk = Number(name.split('/')[1])
-    const record = records[(volume.sliceOffset + chunk) % pool.sliceCount]!
+    const record = recordOf(map, volume, chunk)
     for (const [deviceId, chunks] of chunksOf)
       if (chunks.has(name) && !copiesOf(record).includes(deviceId as never))
         throw new Violation(`${deviceId} has chunk ${name}, and no part in ${text(record)}`)

@@ -70,10 +70,10 @@ export class SimCluster {
     readonly events: ClusterEvents,
   ) {
     this.world = new SimWorld(plan.seed)
-    this.world.network.releaseMs = 400
+    this.world.network.releaseMs = plan.releaseMs
     this.transcript = new Transcript(() => this.world.clock.nowMs())
     this.#add('mdm', 1)
-    for (let n = 1; n <= plan.sdss; n++) this.#add('sds', n)
+    for (let n = 1; n <= plan.sdss + plan.spareSdss; n++) this.#add('sds', n)
     for (let n = 1; n <= plan.sdcs; n++) this.#add('sdc', n)
     const { clock } = this.world
     this.tool = openMdmClient({
@@ -233,7 +233,9 @@ export class SimCluster {
       return startMdm(loadConfig(mdmKeys, lines(`listen: ${text(mdmAt)}`, 'directory: /mdm'), name), ports)
     if (process.role === 'sds') {
       const search = `devices.search: ${deviceDirectory}`
-      const config = lines(`listen: ${text(sdsAt(index))}`, mdm, 'directory: /state', search)
+      const { leaseMs, marksIdleMs } = this.plan
+      const times = [`lease.timeout: ${leaseMs} ms`, `marks.idle: ${marksIdleMs} ms`]
+      const config = lines(`listen: ${text(sdsAt(index))}`, mdm, 'directory: /state', search, ...times)
       return startSds(loadConfig(sdsKeys, config, name), ports)
     }
     const config = lines(mdm, 'directory: /state', 'nbd.socket: /nbd', 'kernel: off')
@@ -252,16 +254,23 @@ export class SimCluster {
 
   // ---- configuration, by the protocol that scli speaks
 
+  /** Large enough for what is reserved, even where only two fault sets are left. */
+  get deviceBytes(): number {
+    const { isThick, volumes, devicesPerSds } = this.plan
+    return MiB + GiB * (isThick ? Math.ceil((16 * volumes) / devicesPerSds) : volumes)
+  }
+
   async provision(): Promise<void> {
     const { plan, tool, clock } = this
     for (const name of this.processes.keys()) this.start(name)
     tool.start()
     const ask = <T>(promise: Promise<T>) => clock.finish(promise, { withinMs: 30_000, what: 'the MDM answers' })
     await ask(tool.request('addProtectionDomain', { name: domainName }))
-    const { sliceCount, sparePercent } = plan
+    const { sliceCount, sparePercent, zeroPadding, graceMs } = plan
     // The spare is set at the end: a volume must fit when it is made.
-    const pool = { protectionDomain: domainName, name: poolName, sliceCount }
+    const pool = { protectionDomain: domainName, name: poolName, sliceCount, zeroPadding }
     await ask(tool.request('addStoragePool', pool))
+    await ask(tool.request('setGracePeriod', { pool: poolName, gracePeriodMs: graceMs }))
     for (let n = 1; n <= plan.faultSets; n++)
       await ask(tool.request('addFaultSet', { protectionDomain: domainName, name: `fs-${n}` }))
     await clock.runFor(100)
@@ -273,16 +282,16 @@ export class SimCluster {
     await clock.runFor(200)
     for (let n = 1; n <= plan.sdss; n++)
       for (let d = 1; d <= plan.devicesPerSds; d++) {
-        const device = {
-          sds: `sds-${n}`,
-          pool: poolName,
-          path: `${deviceDirectory}/${d}`,
-          sizeBytes: plan.volumes * GiB + MiB,
-        }
-        await ask(tool.request('addDevice', device))
+        const path = `${deviceDirectory}/${d}`
+        await ask(tool.request('addDevice', { sds: `sds-${n}`, pool: poolName, path, sizeBytes: this.deviceBytes }))
       }
     for (let v = 1; v <= plan.volumes; v++) {
-      const volume = { pool: poolName, name: `vol${v}`, sizeBytes: 8 * GiB, type: 'thin' as const }
+      const volume = {
+        pool: poolName,
+        name: `vol${v}`,
+        sizeBytes: 8 * GiB,
+        type: plan.isThick ? ('thick' as const) : ('thin' as const),
+      }
       await ask(tool.request('addVolume', volume))
     }
     for (const { volume, sdc } of mappingsOf(plan))

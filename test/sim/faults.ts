@@ -1,11 +1,16 @@
 import { seededRandom } from '../support/index.js'
-import { deviceDirectory, type SimCluster, type SimProcess } from './cluster.js'
+import type { SimCluster, SimProcess } from './cluster.js'
+import { NetworkFaults, type Striker } from './network-faults.js'
+import type { Operator } from './operator.js'
 import type { FaultKind, RunPlan } from './plan.js'
 import type { Situations } from './situations.js'
+import { isWound, type WoundKind, Wounds } from './wounds.js'
 
 /** Strikes at random moments, and heals what it has broken after a while. */
-export class Faults {
-  readonly #random
+export class Faults implements Striker {
+  readonly random
+  readonly wounds: Wounds
+  readonly #network = new NetworkFaults(this)
   #isOver = false
   /** Ends of what is broken now. */
   readonly #heals = new Set<() => void>()
@@ -15,8 +20,10 @@ export class Faults {
     readonly plan: RunPlan,
     readonly cluster: SimCluster,
     readonly situations: Situations,
+    readonly operator: Operator,
   ) {
-    this.#random = seededRandom(plan.seed * 4 + 3)
+    this.random = seededRandom(plan.seed * 4 + 3)
+    this.wounds = new Wounds(cluster, operator, () => this.#heals.size === 0)
   }
 
   start(): void {
@@ -26,25 +33,28 @@ export class Faults {
   /** Nothing breaks from here on; all that is broken heals now, in any order. */
   end(): void {
     this.#isOver = true
+    this.wounds.end()
+    this.operator.end()
     const heals = [...this.#heals]
     this.#heals.clear()
-    for (let left = heals.length; left > 0; left--) heals.splice(this.#random.integer(left), 1)[0]!()
+    for (let left = heals.length; left > 0; left--) heals.splice(this.random.integer(left), 1)[0]!()
     this.cluster.world.network.heal()
     for (const { name, state } of this.cluster.processes.values()) if (state === 'down') this.cluster.start(name)
   }
 
   #later(): void {
-    const delayMs = (this.#random.integer(2000) / 1000) * this.plan.faultEveryMs
+    const delayMs = (this.random.integer(2000) / 1000) * this.plan.faultEveryMs
     this.cluster.clock.setTimer(delayMs, () => {
       if (this.#isOver) return
-      this.#strike(this.plan.faults[this.#random.integer(this.plan.faults.length)]!)
+      this.#strike(this.plan.faults[this.random.integer(this.plan.faults.length)]!)
       this.#later()
     })
   }
 
   #strike(kind: FaultKind): void {
+    if (this.wounds.forbids(kind)) return
     this.struck++
-    const strikes: Record<FaultKind, () => void> = {
+    const strikes: Record<Exclude<FaultKind, WoundKind>, () => void> = {
       'crash-sds': () => this.#crash('sds'),
       'crash-sdc': () => this.#crash('sdc'),
       'crash-mdm': () => this.#crash('mdm'),
@@ -58,36 +68,47 @@ export class Faults {
       'crash-host': () => this.#crashHost(),
       'power-host': () => this.#powerHost(),
       'sdc-behind-clog': () => this.#sdcBehindClog(),
+      'fault-set-away': () => this.#faultSetAway(),
+      'stop-while-parted': () => this.#stopWhileParted(),
       stall: () => this.#stall(),
-      cut: () => this.#cut(),
-      mute: () => this.#mute(),
-      drop: () => this.#drop(),
+      cut: () => this.#network.cut(),
+      split: () => this.#network.split(),
+      mute: () => this.#network.mute(),
+      drop: () => this.#network.drop(),
       'cut-and-crash': () => this.#cutAndCrash(),
-      clog: () => this.#clog(),
-      'slow-link': () => this.#slowLink(),
+      clog: () => this.#network.clog(),
+      'slow-link': () => this.#network.slowLink(),
       'slow-disk': () => this.#slowDisk(),
-      'read-error': () => this.#readError(),
+      'add-device': () => this.operator.addDevice(),
+      'remove-device': () => this.operator.removeDevice(),
+      'add-sds': () => this.operator.addSds(),
+      'remove-sds': () => this.operator.removeSds(),
+      maintenance: () => this.operator.maintenance(),
+      'grow-volume': () => this.operator.growVolume(),
+      'passing-volume': () => this.operator.passingVolume(),
+      policies: () => this.operator.policies(),
     }
-    strikes[kind]()
+    if (isWound(kind)) this.wounds.begin(kind)
+    else strikes[kind]()
   }
 
   #pick(role: SimProcess['role']): SimProcess {
     const processes = this.cluster.ofRole(role)
-    return processes[this.#random.integer(processes.length)]!
+    return processes[this.random.integer(processes.length)]!
   }
 
   #any(): SimProcess {
     const processes = [...this.cluster.processes.values()]
-    return processes[this.#random.integer(processes.length)]!
+    return processes[this.random.integer(processes.length)]!
   }
 
   /** Mostly short, now and then long. */
-  #awayMs(): number {
-    return this.#random.integer(10) === 0 ? this.#random.integer(20_000) : this.#random.integer(1_500)
+  awayMs(): number {
+    return this.random.integer(10) === 0 ? this.random.integer(20_000) : this.random.integer(1_500)
   }
 
   /** Breaks something until `heal` is called, after `ms` or at the end. */
-  #forMs(ms: number, heal: () => void): void {
+  forMs(ms: number, heal: () => void): void {
     this.#heals.add(heal)
     this.cluster.clock.setTimer(ms, () => {
       if (this.#heals.delete(heal)) heal()
@@ -96,7 +117,7 @@ export class Faults {
 
   #crash(role: SimProcess['role']): void {
     const process = this.#pick(role)
-    const awayMs = this.#awayMs()
+    const awayMs = this.awayMs()
     this.#afterSomeEvents(process, () => this.#kill(process, awayMs))
   }
 
@@ -105,12 +126,13 @@ export class Faults {
     if (process.state === 'down') return
     const { generation, ports } = process
     const { clock } = ports!
-    let eventsLeft = 1 + this.#random.integer(60)
+    let eventsLeft = 1 + this.random.integer(60)
     clock.onEvent = () => {
       if (--eventsLeft !== 0) return
       clock.onEvent = null
       this.cluster.clock.afterJobs(() => {
-        if (!this.#isOver && process.generation === generation && process.state !== 'down') strike()
+        if (this.#isOver || this.wounds.isOpen) return
+        if (process.generation === generation && process.state !== 'down') strike()
       })
     }
   }
@@ -138,7 +160,7 @@ export class Faults {
 
   #restart(role: SimProcess['role']): void {
     const process = this.#pick(role)
-    const awayMs = this.#awayMs()
+    const awayMs = this.awayMs()
     if (process.state === 'up' && role === 'sds') this.situations.reached('clean restart of an SDS')
     this.cluster.stop(process.name, () => this.cluster.startIn(process.name, awayMs))
   }
@@ -150,20 +172,20 @@ export class Faults {
     if (process.role === 'sds' && metaStores.unsyncedCount > 0)
       this.situations.reached('power loss with an unsynced index')
     this.cluster.powerLoss(process.name)
-    this.cluster.startIn(process.name, this.#awayMs())
+    this.cluster.startIn(process.name, this.awayMs())
   }
 
   /** The whole room goes dark. */
   #powerAll(): void {
     this.situations.reached('power loss of all SDSs')
     for (const process of this.cluster.ofRole('sds')) this.#power(process)
-    if (this.#random.integer(2) === 0) this.#power(this.cluster.process('mdm-1'))
+    if (this.random.integer(2) === 0) this.#power(this.cluster.process('mdm-1'))
   }
 
   /** An SDS and an SDC on one host. */
   #crashHost(): void {
     const [sds, sdc] = [this.#pick('sds'), this.#pick('sdc')]
-    const awayMs = this.#random.integer(800)
+    const awayMs = this.random.integer(800)
     this.#afterSomeEvents(sds, () => {
       this.#kill(sds, awayMs)
       this.#kill(sdc, awayMs)
@@ -180,49 +202,61 @@ export class Faults {
     const { network } = this.cluster.world
     const { name } = this.#pick('sdc')
     const other = this.#pick('sds').name
-    const ms = 20 + this.#random.integer(100)
-    this.#say(`${name} dies while its link to ${other} is clogged for ${ms} ms`)
+    const ms = 20 + this.random.integer(100)
+    this.say(`${name} dies while its link to ${other} is clogged for ${ms} ms`)
     network.cut(name, other)
     this.cluster.clock.setTimer(10, () => {
       if (this.#isOver) return
       this.cluster.kill(name)
       this.cluster.startIn(name, 1)
     })
-    this.#forMs(ms, () => network.heal(name, other))
+    this.forMs(ms, () => network.heal(name, other))
+  }
+
+  /** A rack loses its power or its switch, for longer than its copies are waited for. */
+  #faultSetAway(): void {
+    const { map } = this.cluster
+    if (map === null) return
+    const one = this.#pick('sds').name
+    const faultSet = [...map.tables.sdss.values()].find(({ name }) => name === one)?.faultSetId
+    const members = [...map.tables.sdss.values()].filter(({ faultSetId }) => faultSetId === faultSet)
+    if (faultSet === undefined || members.length === 0) return
+    const awayMs = Math.min(20_000, this.plan.graceMs) + this.random.integer(3_000)
+    const power = this.random.integer(2) === 0
+    this.situations.reached('fault set away')
+    this.say(`${members.map(({ name }) => name).join(', ')} are away for ${awayMs} ms`)
+    for (const { name } of members) {
+      if (power) this.cluster.powerLoss(name)
+      else this.cluster.kill(name)
+      this.cluster.startIn(name, awayMs + this.random.integer(500))
+    }
+  }
+
+  /** An SDS is told to stop while it cannot reach the others, and nobody can drop their copies. */
+  #stopWhileParted(): void {
+    const { network } = this.cluster.world
+    const { name, state } = this.#pick('sds')
+    const others = this.cluster.ofRole('sds').filter(other => other.name !== name)
+    if (state !== 'up') return
+    const ms = 24_000
+    this.say(`${name} is cut from the other SDSs, the MDM is away, and ${name} stops`)
+    this.#kill(this.cluster.process('mdm-1'), ms)
+    for (const other of others) network.cut(name, other.name)
+    this.cluster.clock.setTimer(200, () => {
+      if (!this.#isOver) this.cluster.stop(name, () => this.cluster.startIn(name, 1_000))
+    })
+    this.forMs(ms, () => {
+      for (const other of others) network.heal(name, other.name)
+    })
   }
 
   #stall(): void {
     const { ports, state, name } = this.#any()
     if (state === 'down' || ports === null) return
-    const ms = this.#random.integer(4) === 0 ? 1_000 + this.#random.integer(19_000) : this.#random.integer(2_000)
+    const ms = this.random.integer(4) === 0 ? 1_000 + this.random.integer(19_000) : this.random.integer(2_000)
     this.situations.reached('process stalled')
-    this.#say(`${name} stalls for ${ms} ms`)
+    this.say(`${name} stalls for ${ms} ms`)
     ports.clock.stall(ms)
-  }
-
-  #pair(): [string, string] {
-    const a = this.#any().name
-    for (;;) {
-      const b = this.#any().name
-      if (b !== a) return [a, b]
-    }
-  }
-
-  #cut(): void {
-    const { network } = this.cluster.world
-    // One from one, or one from everybody.
-    const [a, b] = this.#pair()
-    const others = this.#random.integer(3) === 0 ? [...this.cluster.processes.keys()].filter(name => name !== a) : [b]
-    const ms = this.#awayMs()
-    this.#say(`${a} is cut from ${others.join(', ')} for ${ms} ms`)
-    for (const other of others) network.cut(a, other)
-    this.#forMs(ms, () => {
-      // Some connections outlive the cut, some do not.
-      for (const other of others) {
-        network.heal(a, other)
-        if (this.#random.integer(2) === 0) network.drop(a, other)
-      }
-    })
   }
 
   /** An SDS is cut from the others, goes on alone for a moment, and dies. */
@@ -230,92 +264,36 @@ export class Faults {
     const { network } = this.cluster.world
     const { name } = this.#pick('sds')
     const others = this.cluster.ofRole('sds').filter(other => other.name !== name)
-    const ms = 1 + this.#random.integer(600)
-    this.#say(`${name} is cut from the other SDSs, and dies after ${ms} ms`)
+    const ms = 1 + this.random.integer(600)
+    this.say(`${name} is cut from the other SDSs, and dies after ${ms} ms`)
     for (const other of others) network.cut(name, other.name)
-    this.#forMs(ms, () => {
-      if (this.#random.integer(2) === 0) this.#power(this.cluster.process(name))
+    this.forMs(ms, () => {
+      if (this.random.integer(2) === 0) this.#power(this.cluster.process(name))
       else {
         this.cluster.kill(name)
-        this.cluster.startIn(name, this.#awayMs())
+        this.cluster.startIn(name, this.awayMs())
       }
       for (const other of others) network.heal(name, other.name)
     })
   }
 
-  #mute(): void {
-    const [a, b] = this.#pair()
-    const { network } = this.cluster.world
-    const ms = this.#awayMs()
-    this.#say(`nothing goes from ${a} to ${b} for ${ms} ms`)
-    this.situations.reached('one-way partition')
-    network.mute(a, b)
-    this.#forMs(ms, () => {
-      network.heal(a, b)
-      if (this.#random.integer(2) === 0) network.drop(a, b)
-    })
-  }
-
-  #drop(): void {
-    const [a, b] = this.#pair()
-    const everything = this.#random.integer(4) === 0
-    this.#say(`connections of ${a} ${everything ? '' : `with ${b} `}break`)
-    this.cluster.world.network.drop(a, everything ? undefined : b)
-  }
-
-  /** Links clog one after the other, and are released in another order. */
-  #clog(): void {
-    const { network } = this.cluster.world
-    const pairs = Array.from({ length: 2 + this.#random.integer(4) }, () => this.#pair())
-    this.#say(`links clog: ${pairs.map(pair => pair.join('/')).join(' ')}`)
-    for (const [a, b] of pairs) {
-      network.cut(a, b)
-      this.#forMs(this.#random.integer(1_500), () => network.heal(a, b))
-    }
-  }
-
-  #slowLink(): void {
-    const [a, b] = this.#pair()
-    const { network } = this.cluster.world
-    const ms = 5 + this.#random.integer(200)
-    this.#say(`the link ${a}/${b} takes ${ms} ms`)
-    network.slow(a, b, ms)
-    this.#forMs(this.#random.integer(5_000), () => network.heal(a, b))
-  }
-
   #slowDisk(): void {
     const process = this.#pick('sds')
     const { disks, metaStores } = this.cluster.world.portsOfHost(process.name)
-    const ms = 1 + this.#random.integer(50)
-    this.#say(`the disks of ${process.name} take ${ms} ms more`)
+    const ms = 1 + this.random.integer(50)
+    this.say(`the disks of ${process.name} take ${ms} ms more`)
     for (const path of disks.files.keys()) disks.slow(path, ms)
     const { commitDelayMs, flushDelayMs } = metaStores
-    metaStores.commitDelayMs += this.#random.integer(ms)
-    metaStores.flushDelayMs += this.#random.integer(ms)
-    this.#forMs(this.#random.integer(5_000), () => {
+    metaStores.commitDelayMs += this.random.integer(ms)
+    metaStores.flushDelayMs += this.random.integer(ms)
+    this.forMs(this.random.integer(5_000), () => {
       for (const path of disks.files.keys()) disks.heal(path)
       metaStores.commitDelayMs = commitDelayMs
       metaStores.flushDelayMs = flushDelayMs
     })
   }
 
-  /** Some blocks of one device cannot be read; no other device fails meanwhile, so that their other copies can. */
-  #readError(): void {
-    if (this.#hasReadError) return
-    this.#hasReadError = true
-    const { disks } = this.cluster.world.portsOfHost(this.#pick('sds').name)
-    const path = `${deviceDirectory}/1`
-    const fromBytes = 2 ** 20 * (1 + this.#random.integer(8))
-    this.#say(`${path} cannot be read at ${fromBytes}`)
-    disks.fail(path, { operation: 'read', error: 'EIO', fromBytes, toBytes: fromBytes + 2 ** 16 })
-    this.#forMs(this.#random.integer(3_000), () => {
-      disks.heal(path)
-      this.#hasReadError = false
-    })
-  }
-  #hasReadError = false
-
-  #say(what: string): void {
+  say(what: string): void {
     this.cluster.transcript.say(`fault  ${what}`)
   }
 }

@@ -31,6 +31,18 @@ export interface RunPlan {
   /** The kernel sends again what its SDC did not answer; a socket client gives up. */
   resends: boolean
   clockRates: boolean
+  /** Else parts that are trimmed stay as they are. */
+  zeroPadding: boolean
+  isThick: boolean
+  leaseMs: number
+  /** A chunk that was left alone for so long loses its mark. */
+  marksIdleMs: number
+  /** A copy that is away for longer is replaced. */
+  graceMs: number
+  /** After a cut each connection comes back within this. */
+  releaseMs: number
+  /** SDSs that run and are not part of the system at first: an administrator may add them. */
+  spareSdss: number
 }
 
 /** Everything that may go wrong. Each run switches a subset on. */
@@ -56,22 +68,33 @@ export const faultKinds = [
   'clog',
   'slow-link',
   'slow-disk',
+  'split',
+  'fault-set-away',
+  'stop-while-parted',
   'read-error',
+  'write-error',
+  'sync-error',
+  'host-full',
+  'device-emptied',
+  'add-device',
+  'remove-device',
+  'add-sds',
+  'remove-sds',
+  'maintenance',
+  'grow-volume',
+  'passing-volume',
+  'policies',
 ] as const
 export type FaultKind = (typeof faultKinds)[number]
 
-/**
- * What the daemons can survive now. A block that cannot be read makes a write to a part of it fail, and with it the
- * device; slices of failed devices are not handed over yet.
- */
-export const survivable: readonly FaultKind[] = faultKinds.filter(kind => kind !== 'read-error')
-
-export function planOf(seed: number, allowed: readonly FaultKind[] = survivable): RunPlan {
+export function planOf(seed: number, allowed: readonly FaultKind[] = faultKinds): RunPlan {
   const random = seededRandom(seed * 2 + 1)
   const pick = <T>(...choices: T[]): T => choices[random.integer(choices.length)]!
   const sdss = pick(3, 3, 3, 4, 5)
   const sdcs = pick(1, 1, 2)
-  const density = pick(2, 3, 4)
+  // Few kinds at a time: many at once only get in each other's way.
+  const density = pick(3, 5, 8)
+  const sparePercent = pick(34, 34, 34, 98)
   return {
     seed,
     sdss,
@@ -90,8 +113,15 @@ export function planOf(seed: number, allowed: readonly FaultKind[] = survivable)
     faultMs: pick(2_000, 5_000, 12_000),
     faultEveryMs: pick(200, 500, 1_500),
     faults: allowed.filter(() => random.integer(density) === 0),
-    sparePercent: pick(34, 34, 34, 98),
+    sparePercent,
     resends: random.integer(2) === 0,
     clockRates: random.integer(3) === 0,
+    zeroPadding: random.integer(6) > 0,
+    isThick: random.integer(8) === 0 && sparePercent === 34,
+    leaseMs: pick(1_000, 1_000, 1_000, 3_000),
+    marksIdleMs: pick(200, 200, 2_000, 10_000),
+    graceMs: pick(60_000, 60_000, 400, 3_000),
+    releaseMs: pick(400, 400, 3_000),
+    spareSdss: pick(0, 0, 1, 2),
   }
 }

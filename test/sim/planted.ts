@@ -12,6 +12,12 @@ const common = { volumes: 1, faultMs: 4_000, sparePercent: 34, devicesPerSds: 1 
 const busy: Partial<RunPlan> = { ...common, depth: 8, hotChunks: 3, thinkMs: 10, requestsMax: 1_500, faultEveryMs: 200 }
 const calm: Partial<RunPlan> = { ...common, depth: 4, hotChunks: 6, thinkMs: 20, requestsMax: 1_000, faultEveryMs: 400 }
 
+/** Copies are moved, and replaced by others. */
+const moving: Partial<RunPlan> = { graceMs: 400, spareSdss: 1, devicesPerSds: 2, sliceCount: 4 }
+/** Two clients of one volume. */
+const shared: Partial<RunPlan> = { sdcs: 2, isShared: true }
+const split: Partial<RunPlan> = { sdss: 3, faultSets: 3, faultMs: 12_000, faultEveryMs: 1_500 }
+
 export const planted: { [M in Mutation]?: Planted } = {
   'acknowledge-before-the-secondary': { focus: { ...busy, faults: ['cut-and-crash'] }, seedsMax: 20 },
   'ignore-the-epoch': { focus: { ...busy, faults: ['crash-sds', 'power-sds'] }, seedsMax: 10 },
@@ -51,21 +57,76 @@ export const planted: { [M in Mutation]?: Planted } = {
     seedsMax: 20,
   },
   'flush-the-primary-only': { focus: { ...calm, faultEveryMs: 800, faults: ['power-all', 'power-sds'] }, seedsMax: 20 },
+  'join-before-the-sync': { focus: { ...calm, marksIdleMs: 200, faults: ['crash-sds', 'power-all'] }, seedsMax: 20 },
+  'reuse-a-slot-before-its-removal-is-durable': {
+    focus: { ...busy, hotChunks: 24, wholePercent: 40, marksIdleMs: 30_000, faults: ['power-all'] },
+    seedsMax: 20,
+  },
+  'fix-the-copies-of-a-write-when-it-begins': {
+    focus: {
+      ...busy,
+      ...moving,
+      hotChunks: 24,
+      wholePercent: 40,
+      faults: ['add-device', 'remove-device', 'slow-link'],
+    },
+    seedsMax: 30,
+  },
+  'stop-cleanly-with-unfinished-requests': {
+    focus: {
+      ...busy,
+      resends: false,
+      faultMs: 12_000,
+      faultEveryMs: 1_000,
+      faults: ['stop-while-parted', 'crash-sdc'],
+    },
+    seedsMax: 20,
+  },
+  'keep-what-the-primary-has-not': {
+    focus: { ...calm, ...moving, wholePercent: 30, faultMs: 12_000, faults: ['fault-set-away'] },
+    seedsMax: 20,
+  },
+  'read-past-unfinished-writes': {
+    focus: { ...busy, ...shared, resends: false, hotChunks: 1, faults: ['slow-link', 'crash-host'] },
+    seedsMax: 30,
+  },
+  'drop-the-write-intent-mark': { focus: { ...calm, marksIdleMs: 200, faults: ['power-sds'] }, seedsMax: 20 },
+  'await-a-visible-mark': { focus: { ...busy, marksIdleMs: 200, faults: ['power-sds'] }, seedsMax: 20 },
+  'remove-without-a-mark': {
+    focus: { ...calm, marksIdleMs: 200, wholePercent: 40, faults: ['crash-sds', 'power-sds'] },
+    seedsMax: 20,
+  },
+  'clear-a-mark-that-was-touched': { focus: { ...busy, marksIdleMs: 200, faults: ['power-sds'] }, seedsMax: 20 },
+  'clear-marks-without-a-sync': { focus: { ...calm, marksIdleMs: 200, faults: ['power-sds'] }, seedsMax: 20 },
+  'ignore-own-marks': { focus: { ...calm, marksIdleMs: 200, faults: ['crash-sds'] }, seedsMax: 20 },
+  'ignore-the-marks-of-who-returns': { focus: { ...calm, marksIdleMs: 200, faults: ['power-sds'] }, seedsMax: 20 },
+  'fill-every-copy-by-marks': {
+    focus: { ...calm, ...moving, marksIdleMs: 200, faultMs: 12_000, faultEveryMs: 1_500, faults: ['fault-set-away'] },
+    seedsMax: 20,
+  },
+  'fill-before-the-lease-wait-is-over': {
+    focus: { ...busy, ...shared, ...split, leaseMs: 20_000, graceMs: 200, faults: ['split', 'crash-sds'] },
+    seedsMax: 40,
+  },
+  'skip-the-lease-wait': { focus: { ...busy, ...shared, ...split, leaseMs: 8_000, faults: ['split'] }, seedsMax: 30 },
+  'answer-reads-without-a-lease': { focus: { ...busy, ...shared, ...split, faults: ['split'] }, seedsMax: 30 },
+  'grant-leases-regardless-of-slices': {
+    focus: { ...busy, ...shared, ...split, releaseMs: 4_000, faults: ['cut', 'clog', 'maintenance'] },
+    seedsMax: 40,
+  },
+  'forget-grants-on-restart': {
+    focus: { ...busy, ...shared, ...split, leaseMs: 15_000, faults: ['split', 'restart-sds'] },
+    seedsMax: 40,
+  },
+  'swap-with-unfinished-writes': {
+    focus: { ...busy, resends: false, faultMs: 10_000, faults: ['crash-sds', 'crash-sdc', 'slow-link'] },
+    seedsMax: 30,
+  },
+  'accept-an-old-answer': {
+    focus: { ...busy, faultMs: 10_000, faults: ['crash-sds', 'slow-link', 'restart-sds'] },
+    seedsMax: 30,
+  },
 }
 
 /** Bugs that no promise can tell from what is right, as long as other rules hold; and which those are. */
-export const unseen: { [M in Mutation]?: string } = {
-  'join-before-the-sync':
-    'the regions stay marked until both copies have synced, so that a joined copy that lost power gets them again',
-  'reuse-a-slot-before-its-removal-is-durable':
-    'a chunk is marked durably before its slot is filled, and that flush makes the removal durable as well',
-  'fix-the-copies-of-a-write-when-it-begins':
-    'the write keeps its range lock, and the filling of the new copy waits for it and copies what it wrote',
-  'stop-cleanly-with-unfinished-requests':
-    'a copy that is away is dropped long before a stop gives up waiting for its answers',
-  'keep-what-the-primary-has-not':
-    'a copy that returns is filled by marks, which also name what was removed; nothing here copies a slice whole yet',
-  'read-past-unfinished-writes':
-    'its own SDC sends the write again, ahead of the next read, to whoever is primary then; another SDC would have to read ' +
-    'in the fraction of a millisecond before that',
-}
+export const unseen: { [M in Mutation]?: string } = {}

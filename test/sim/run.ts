@@ -1,8 +1,10 @@
 import type { ClusterMap, SliceRecord } from '../../src/model/index.js'
 import type { Daemon } from '../../src/ports/index.js'
-import { checkDevices, isCounted, RecordWatch } from './checks.js'
+import { seededRandom } from '../support/index.js'
+import { checkDevices, isCounted, isTidy, RecordWatch } from './checks.js'
 import { mappingsOf, SimCluster, type SimProcess } from './cluster.js'
 import { Faults } from './faults.js'
+import { Operator } from './operator.js'
 import type { RunPlan } from './plan.js'
 import { RegisterChecker, Violation } from './register-checker.js'
 import { type Situation, Situations } from './situations.js'
@@ -24,14 +26,16 @@ export interface RunResult {
 }
 
 /** Within this much virtual time after the last fault everything is whole again. */
-const healMsMax = 90_000
+const healMsMax = 150_000
 const quietMs = 2_500
+const lookMs = 200
 
 /** A cluster under load while things go wrong, then while everything heals; the checkers look on. */
 export class Run {
   readonly situations = new Situations()
   readonly cluster: SimCluster
   readonly faults: Faults
+  readonly operator: Operator
   readonly #workloads: Workload[] = []
   readonly #checkers = new Map<string, RegisterChecker>()
   readonly #watch = new RecordWatch()
@@ -52,7 +56,9 @@ export class Run {
       onBroken: error => this.fail(error),
     })
     this.cluster.transcript.isVerbose = verbose
-    this.faults = new Faults(plan, this.cluster, this.situations)
+    const random = seededRandom(plan.seed * 4 + 1)
+    this.operator = new Operator(this.cluster, this.situations, random, (volume, chunks) => this.#grown(volume, chunks))
+    this.faults = new Faults(plan, this.cluster, this.situations, this.operator)
   }
 
   fail(error: Error): void {
@@ -108,8 +114,8 @@ export class Run {
     // What is left to be erased, reported and written behind.
     await this.#until(quietMs, () => false)
     await this.#mustBecome(
-      () => this.isHealthy && isCounted(cluster),
-      'every device counts the slots that its index names',
+      this.#nowAndThen(() => this.isHealthy && isTidy(cluster) && isCounted(cluster)),
+      'every device has its own chunks, and counts the slots that its index names',
     )
     if (this.#failure === null) checkDevices(cluster)
     this.#noteMetrics()
@@ -133,12 +139,25 @@ export class Run {
       this.fail(new Violation(`not within ${healMsMax} ms after the last fault: ${what}; ${this.#state()}`))
   }
 
+  /** For what takes long to find out. */
+  #nowAndThen(predicate: () => boolean): () => boolean {
+    const { clock } = this.cluster
+    let nextMs = 0
+    return () => {
+      if (clock.nowMs() < nextMs) return false
+      nextMs = clock.nowMs() + lookMs
+      return predicate()
+    }
+  }
+
   get isHealthy(): boolean {
     const { map } = this.cluster
     if (map === null) return false
     for (const records of map.slices.values())
       for (const { secondary, joining } of records) if (secondary === null || joining !== null) return false
-    for (const device of map.tables.devices.values()) if (device.waiting) return false
+    for (const { waiting, state } of map.tables.devices.values()) if (waiting || state !== 'ready') return false
+    for (const { removing, maintenance } of map.tables.sdss.values()) if (removing || maintenance) return false
+    if (this.operator.toDo.length > 0) return false
     return [...this.cluster.processes.values()].every(({ state }) => state === 'up')
   }
 
@@ -147,8 +166,10 @@ export class Run {
     const states = [...this.cluster.processes.values()].map(({ name, state }) => `${name} ${state}`)
     const records = [...(this.cluster.map?.slices.values() ?? [])].flat()
     const broken = records.filter(({ secondary, joining }) => secondary === null || joining !== null)
-    const devices = [...(this.cluster.map?.tables.devices.values() ?? [])].filter(({ waiting }) => waiting)
-    return JSON.stringify({ open, states, broken, devices })
+    const devices = [...(this.cluster.map?.tables.devices.values() ?? [])].filter(
+      ({ waiting, state }) => waiting || state !== 'ready',
+    )
+    return JSON.stringify({ open, states, broken, devices, operator: this.operator.toDo })
   }
 
   #makeWorkloads(): void {
@@ -183,6 +204,10 @@ export class Run {
     }
   }
 
+  #grown(volume: string, chunks: number): void {
+    for (const workload of this.#workloads) if (workload.volume === volume) workload.grown(chunks)
+  }
+
   // ---- looking on
 
   #onUp(process: SimProcess): void {
@@ -208,10 +233,14 @@ export class Run {
 
   #recordChanged(before: SliceRecord, after: SliceRecord): void {
     const short = (id: string | null) => (id === null ? '-' : Number.parseInt(id.slice(8), 16))
-    const { slice, epoch, primary, secondary, joining, lossEpoch } = after
-    const copies = `${short(primary)} ${short(secondary)} ${short(joining)}`
+    const { slice, epoch, primary, secondary, joining, left = null, lossEpoch } = after
+    const copies = `${short(primary)} ${short(secondary)} ${short(joining)} ${short(left)}`
     this.cluster.transcript.say(`slice  ${slice} epoch ${epoch}: ${copies}${lossEpoch > 0 ? ` loss ${lossEpoch}` : ''}`)
     if (after.primary === before.secondary) this.situations.reached('secondary promoted')
+    if (after.primary === before.secondary && after.secondary === before.primary)
+      this.situations.reached('roles swapped')
+    if (before.joining === null && joining !== null && joining !== left)
+      this.situations.reached(secondary === null ? 'rebuild elsewhere' : 'copy moved')
     if (before.secondary !== null && after.secondary === null) this.situations.reached('copy fell out of sync')
     if (before.joining !== null && after.secondary !== before.joining)
       this.situations.reached('filling interrupted by a role change')
@@ -232,6 +261,8 @@ export class Run {
     if (event === 'mdm.applied' && map !== null) this.#onMap(map)
     const situation = situationOf(event, fields)
     if (situation !== null) this.situations.reached(situation)
+    if (event === 'sds.resync-differs' && fields.byMarks)
+      this.fail(new Violation(`the marks did not name all that a copy had missed: ${JSON.stringify(fields)}`))
     if (event === 'sds.device-opened') this.#noteReturn(process, fields)
   }
 
@@ -245,6 +276,10 @@ export class Run {
   #noteMetrics(): void {
     this.situations.reached('changes acknowledged', this.acknowledged)
     this.situations.reached('reads checked', this.checked)
+    const { isThick, zeroPadding, clockRates } = this.plan
+    if (isThick) this.situations.reached('thick volume')
+    if (!zeroPadding) this.situations.reached('no zero padding')
+    if (clockRates) this.situations.reached('clocks of different rates')
     for (const process of this.cluster.ofRole('sds')) this.#noteCounters(process.daemon)
   }
 
@@ -253,6 +288,9 @@ export class Run {
     for (const { name, value } of daemon?.metrics() ?? []) {
       if (name === 'blockmesh_sds_refused_stale_total') this.situations.reached('stale epoch refused', value)
       if (name === 'blockmesh_sds_parked_total') this.situations.reached('request waited for the map', value)
+      if (name === 'blockmesh_sds_marks_cleared_total') this.situations.reached('marks cleared', value)
+      if (name === 'blockmesh_sds_chunks_pruned_total') this.situations.reached('chunks pruned', value)
+      if (name === 'blockmesh_sds_lease_waits_total') this.situations.reached('read waited for a lease', value)
     }
   }
 }

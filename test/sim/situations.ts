@@ -30,8 +30,30 @@ export const expectedSituations = [
   'process stalled',
   'one-way partition',
   'MDM killed',
+  'two-way partition',
+  'fault set away',
+  'roles swapped',
+  'rebuild elsewhere',
+  'copy moved',
+  'blocks could not be read',
+  'device failed',
+  'device failed as its host was full',
+  'device replaced by an empty one',
+  'device added under load',
+  'device drained under load',
+  'SDS added under load',
+  'SDS removed under load',
+  'maintenance under load',
+  'volume grown under load',
+  'volume removed with requests under way',
+  'thick volume',
+  'no zero padding',
+  'clocks of different rates',
+  'marks cleared',
+  'chunks pruned',
+  'read waited for a lease',
 ] as const
-export type Situation = (typeof expectedSituations)[number]
+export type Situation = (typeof expectedSituations)[number] | 'device removed'
 
 export class Situations {
   readonly counts = new Map<string, number>()

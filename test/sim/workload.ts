@@ -19,6 +19,9 @@ const hotSectors = [0, 8, 100, 1024, 2040]
 const volumeChunks = 8192
 
 interface Request extends CheckedRequest {
+  /** What is asked for. What it promises to do may be less: `firstSector` and `sectorCount`. */
+  readonly askedSector: number
+  readonly askedCount: number
   readonly mayPunch: boolean
   target: Buffer | null
   done: boolean
@@ -177,8 +180,9 @@ export class Workload {
       kind,
       sdc: this.sdc,
       process: 0,
-      firstSector,
-      sectorCount,
+      askedSector: firstSector,
+      askedCount: sectorCount,
+      ...this.#effectOf(kind, firstSector, sectorCount),
       isFua,
       begunAt: 0,
       isOrphan: false,
@@ -186,6 +190,19 @@ export class Workload {
       target: null,
       done: false,
     }
+  }
+
+  /** Without zero padding a trim leaves the parts of chunks as they are. */
+  #effectOf(kind: RequestKind, first: number, count: number): { firstSector: number; sectorCount: number } {
+    if (kind !== 'trim' || this.context.plan.zeroPadding) return { firstSector: first, sectorCount: count }
+    const from = Math.ceil(first / chunkSectors) * chunkSectors
+    const to = Math.floor((first + count) / chunkSectors) * chunkSectors
+    return { firstSector: from, sectorCount: Math.max(0, to - from) }
+  }
+
+  /** The volume has so many chunks now: some requests go to the new ones. */
+  grown(chunks: number): void {
+    this.#hot.push(chunks - 1 - this.#random.integer(50))
   }
 
   #begin(request: Request): void {
@@ -197,7 +214,7 @@ export class Workload {
   #send(request: Request): void {
     const process = this.context.cluster.process(this.sdc)
     const backend = process.state === 'up' ? this.context.cluster.exportOf(this.sdc, this.volume) : undefined
-    if (backend === undefined) {
+    if (backend === undefined || backend.sizeBytes < (request.askedSector + request.askedCount) * sectorBytes) {
       this.#waiting.push(request)
       if (process.state === 'up') this.#retryWaiting()
       return
@@ -226,14 +243,14 @@ export class Workload {
 
   #call(backend: BlockBackend, request: Request, done: (errno: NbdErrno | null) => void): void {
     const { kind, isFua, mayPunch } = request
-    const offsetBytes = request.firstSector * sectorBytes
-    const lengthBytes = request.sectorCount * sectorBytes
+    const offsetBytes = request.askedSector * sectorBytes
+    const lengthBytes = request.askedCount * sectorBytes
     if (kind === 'read') {
       request.target = Buffer.alloc(lengthBytes, 0xee)
       backend.read(offsetBytes, request.target, done)
     } else if (kind === 'write') {
       const bytes = Buffer.allocUnsafe(lengthBytes)
-      stampSectors(bytes, request.id, request.firstSector)
+      stampSectors(bytes, request.id, request.askedSector)
       const cut = lengthBytes > 1024 ? 700 : lengthBytes
       backend.write(offsetBytes, [bytes.subarray(0, cut), bytes.subarray(cut)], isFua, done)
     } else if (kind === 'trim') backend.trim(offsetBytes, lengthBytes, isFua, done)
@@ -286,7 +303,8 @@ export class Workload {
   #noteUnflushed({ firstSector, sectorCount }: Request): void {
     const chunk = Math.floor(firstSector / chunkSectors)
     const slice = this.sliceOf(chunk)
-    if (slice === null || Math.floor((firstSector + sectorCount - 1) / chunkSectors) !== chunk) return
+    if (slice === null || sectorCount === 0 || Math.floor((firstSector + sectorCount - 1) / chunkSectors) !== chunk)
+      return
     this.#answeredAt.set(slice, this.checker.tick())
   }
 
@@ -325,13 +343,13 @@ export class Workload {
     if (this.#threads > 0) this.#later(() => this.#next())
   }
 
-  #detail({ id, kind, firstSector, sectorCount, isFua }: Request, what: string): void {
-    const range = kind === 'flush' ? '' : ` ${firstSector}+${sectorCount}${isFua ? ' fua' : ''}`
+  #detail({ id, kind, askedSector, askedCount, isFua }: Request, what: string): void {
+    const range = kind === 'flush' ? '' : ` ${askedSector}+${askedCount}${isFua ? ' fua' : ''}`
     this.context.cluster.transcript.detail(`${this.sdc}  ${this.volume} ${kind} ${id}${range} ${what}`)
   }
 
   /** For people: what is still open. */
   openList(): string {
-    return [...this.#open].map(({ id, kind, firstSector }) => `${kind} ${id} at ${firstSector}`).join(', ')
+    return [...this.#open].map(({ id, kind, askedSector }) => `${kind} ${id} at ${askedSector}`).join(', ')
   }
 }

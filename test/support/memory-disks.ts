@@ -58,6 +58,16 @@ export class MemoryDisks implements DiskPort {
     this.files.delete(path)
   }
 
+  /** Somebody puts an empty disk in its place. Nothing has it open. */
+  replace(path: string, sizeBytes: number): void {
+    assert(!this.#open.has(path), 'a disk that is replaced is not open')
+    this.files.set(path, new MemoryFile(sizeBytes))
+    this.heal(path)
+  }
+  isOpen(path: string): boolean {
+    return this.#open.has(path)
+  }
+
   fail(path: string, fault: DiskFault): void {
     this.#faults.set(path, [...(this.#faults.get(path) ?? []), fault])
   }

@@ -20,7 +20,6 @@ import { writePart, zeroPart } from './block-io.js'
 import type { ChangeGate } from './change-gate.js'
 import type { ChunkMap } from './chunk-map.js'
 import type { StoreDone } from './device-store.js'
-import { storeFlaws } from './flaws.js'
 import type { GroupSync } from './group-sync.js'
 import type { Health } from './health.js'
 import type { IndexWriter } from './index-writer.js'
@@ -84,7 +83,7 @@ export class Changes {
   /** The gate is open, and the chunk is marked and mapped. */
   remove(chunks: VolumeChunks, chunk: number, done: StoreDone): void {
     const { map, marks, index, kickEraser } = this.parts
-    const isMarked = !storeFlaws.has('removeUnmarked')
+    const isMarked = !mutate('remove-without-a-mark')
     this.enter(chunks)
     if (isMarked) chunks.marks.beginChange(chunk, marks.nextTouch())
     index.drop(chunkIndexKey(chunks.volume, chunk), text => {

@@ -1,5 +1,6 @@
 import { assert } from '../../base/assert.js'
 import type { DeviceId, SystemId } from '../../base/ids.js'
+import { mutate } from '../../base/mutation.js'
 import { chunkBytes } from '../../base/units.js'
 import {
   bootLost,
@@ -24,7 +25,6 @@ import { ChunkMap, type ChunkMapParts } from './chunk-map.js'
 import type { DeviceStore, StoreDone, StoreError, StoreUsage } from './device-store.js'
 import { dropChunks } from './drop-volume.js'
 import { Eraser } from './eraser.js'
-import { storeFlaws } from './flaws.js'
 import { GroupSync } from './group-sync.js'
 import { Health } from './health.js'
 import { IndexWriter } from './index-writer.js'
@@ -167,7 +167,7 @@ export class ChunkStore implements DeviceStore {
       this.answers.add(done, null)
     } else if (!this.gate.isOpen) {
       this.gate.wait(() => this.remove(volume, chunk, done))
-    } else if (!chunks!.marks.isMarked(chunk) && !storeFlaws.has('removeUnmarked')) {
+    } else if (!chunks!.marks.isMarked(chunk) && !mutate('remove-without-a-mark')) {
       this.marks.add(chunks!, chunk, error => (error === null ? this.remove(volume, chunk, done) : done(error)))
     } else {
       this.changes.remove(chunks!, chunk, done)

@@ -1,4 +1,5 @@
 import { chunkKey } from '../../base/ids.js'
+import { mutate } from '../../base/mutation.js'
 import {
   type ChunkTable,
   markKey,
@@ -11,7 +12,6 @@ import type { IdleMark } from '../../core/store/mark-table.js'
 import type { Clock } from '../../ports/index.js'
 import type { Activity } from './activity.js'
 import type { StoreDone } from './device-store.js'
-import { storeFlaws } from './flaws.js'
 import type { Health } from './health.js'
 import type { IndexWriter } from './index-writer.js'
 
@@ -100,10 +100,10 @@ export class Marks {
     this.pending.set(key, mark)
     mark.chunks.busyNow++
     activity.enter()
-    if (!storeFlaws.has('markSkipped'))
+    if (!mutate('drop-the-write-intent-mark'))
       index.put(markKey(mark.chunks.volume, mark.chunk), markValue, text => {
         mark.error = text
-        if (storeFlaws.has('markVisible')) this.end(mark)
+        if (mutate('await-a-visible-mark')) this.end(mark)
       })
     if (this.batch.push(mark) === 1) clock.endOfTurn(this.flush)
   }
@@ -131,6 +131,6 @@ export class Marks {
 }
 
 function mayClear({ marks }: VolumeChunks, chunk: number, touch: number): boolean {
-  if (storeFlaws.has('unmarkTouched')) return marks.isMarked(chunk) && marks.touchOf(chunk) !== null
+  if (mutate('clear-a-mark-that-was-touched')) return marks.isMarked(chunk) && marks.touchOf(chunk) !== null
   return touch > 0 && marks.touchOf(chunk) === touch
 }

@@ -108,7 +108,7 @@ export function admitRemoval(
   let map = state.map
   for (const device of devices) map = mapWithDevice(map, device, null)
   const units = new Set(readyDevices(map, pool.id).map(({ faultUnit }) => faultUnit))
-  if (units.size < 2 && devices.some(({ id }) => holdsCopies(state, id)))
+  if (units.size < 2 && devices.some(device => holdsCopies(state, device.id) || isAwaited(state, device)))
     throw new StorageError('PLACEMENT', {
       detail: `${what} would leave the pool’s volumes without a place for two copies`,
       pool: pool.name,
@@ -117,6 +117,10 @@ export function admitRemoval(
     })
   admitShrink(pool, poolAccounts(map, pool.id), thinAllocatedBytes, what)
 }
+
+/** A copy that is only away for a while is to return here. A failed device gives nothing back. */
+const isAwaited = (state: MdmState, { id, poolId, state: is }: Device): boolean =>
+  is !== 'failed' && (state.map.slices.get(poolId) ?? []).some(({ left }) => left === id)
 
 /** Nobody waits for the return of a copy whose device is gone. */
 function forgotten(state: MdmState, { id, poolId }: Device): MapChange[] {

@@ -191,6 +191,19 @@ t.test('removal that would leave one fault unit is refused while the pool has vo
   t.equal(machine.refused('removeSds', { id: sdss[0]!, thinAllocated: [] }).code, 'PLACEMENT')
 })
 
+t.test('nor is a device removed then that is only away, or in maintenance, unless it has failed', async t => {
+  const made = cluster([16 * GiB, 16 * GiB])
+  addVolume(made, 'v', 8, 'thin')
+  const { machine, pool, devices } = made
+  const left = devices[0]!
+  const alone = machine.slices(pool).map(record => ({ ...record, primary: devices[1]!, secondary: null, left }))
+  machine.state.map.slices.set(pool, alone)
+  t.equal(machine.refused('removeDevice', removeDeviceCommand(made, left)).code, 'PLACEMENT')
+  const device = machine.state.map.tables.devices.get(left)!
+  machine.state.map.tables.devices.set(left, { ...device, state: 'failed' })
+  t.same(machine.do('removeDevice', removeDeviceCommand(made, left)), { removed: true })
+})
+
 t.test('a device that goes is nobody’s copy that left any more', async t => {
   const made = four()
   const { machine, pool, devices } = made

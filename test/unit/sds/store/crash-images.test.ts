@@ -1,7 +1,8 @@
 import t from 'tap'
+import { plantMutation } from '../../../../src/base/mutation.js'
 import { KiB, MiB } from '../../../../src/base/units.js'
 import type { MetaWrite } from '../../../../src/ports/index.js'
-import { type DeviceStore, type StoreError, storeFlaws } from '../../../../src/sds/store/index.js'
+import type { DeviceStore, StoreError } from '../../../../src/sds/store/index.js'
 import { seededRandom } from '../../../support/index.js'
 import { ChunkModel, cells, stampCell, stampOf } from './chunk-model.js'
 import { type Base, type Change, hostWith, type Image, imagesOf, type Moment, Recorder } from './crash-images.js'
@@ -299,10 +300,10 @@ for (const { isClean, before, length } of [
     t.ok(seen.images > seen.lists * 4, `${seen.images} images of ${seen.moments} moments in ${seen.lists} lists`)
   })
 
-for (const flaw of ['markSkipped', 'markVisible', 'removeUnmarked'] as const)
+for (const flaw of ['drop-the-write-intent-mark', 'await-a-visible-mark', 'remove-without-a-mark'] as const)
   t.test(`planted: ${flaw} is found in the images`, async t => {
-    storeFlaws.add(flaw)
-    t.teardown(() => storeFlaws.delete(flaw))
+    plantMutation(flaw)
+    t.teardown(() => plantMutation(null))
     const wrong = await tryLists(listsUpTo(2), true, { lists: 0, moments: 0, images: 0 })
     t.match(wrong, /mark/, `${wrong}`)
   })

@@ -1,18 +1,25 @@
 import t from 'tap'
-import { type StoreFlaw, storeFlaws } from '../../../../src/sds/store/index.js'
+import { type Mutation, plantMutation } from '../../../../src/base/mutation.js'
 import { playSeed } from './play.js'
 
 /** Each is found by far fewer; a test that needs so many has become blind. */
 const seedsMax = 100
 
-const flaws: readonly StoreFlaw[] = ['markSkipped', 'markVisible', 'removeUnmarked', 'unmarkTouched']
+const flaws: Partial<Record<Mutation, RegExp>> = {
+  'drop-the-write-intent-mark': /mark/,
+  'await-a-visible-mark': /mark/,
+  'remove-without-a-mark': /mark/,
+  'clear-a-mark-that-was-touched': /mark/,
+  'reuse-a-slot-before-its-removal-is-durable': /./,
+  'trust-freed-slots-after-a-crash': /./,
+}
 
-for (const flaw of flaws)
+for (const [flaw, wanted] of Object.entries(flaws))
   t.test(`planted: ${flaw} is found by the random crashes`, async t => {
-    storeFlaws.add(flaw)
-    t.teardown(() => storeFlaws.delete(flaw))
+    plantMutation(flaw as Mutation)
+    t.teardown(() => plantMutation(null))
     let wrong: string | null = null
     let seed = 0
     while (wrong === null && seed < seedsMax) wrong = (await playSeed(++seed)).wrong
-    t.match(wrong, /mark/, `found with seed ${seed}: ${wrong}`)
+    t.match(wrong ?? '', wanted, `found with seed ${seed}: ${wrong}`)
   })
