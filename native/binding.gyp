@@ -9,6 +9,7 @@
         "src/files.cc",
         "src/host.cc",
         "src/nbd-netlink.cc",
+        "src/ring.cc",
         "src/sockets.cc"
       ],
       "include_dirs": ["<!@(node -p \"require('node-addon-api').include\")"],

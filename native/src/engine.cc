@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <climits>
 #include <system_error>
 
 #include "addon.h"
@@ -79,8 +80,8 @@ std::shared_ptr<Engine> Engine::of(Napi::Env env) {
   return *known;
 }
 
-/// start(submission: Float64Array, completions: Int32Array, wake: (count) => void)
-void Engine::start(const Napi::CallbackInfo& info) {
+/// start(submission: Float64Array, completions: Int32Array, wake: (count) => void, mayUseRing): whether there is a ring
+Napi::Value Engine::start(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   if (wakeUp_ != nullptr) throw Napi::Error::New(env, "the engine has started already");
   submission_ = Napi::Persistent(info[0].As<Napi::Float64Array>());
@@ -92,6 +93,46 @@ void Engine::start(const Napi::CallbackInfo& info) {
   napi_unref_threadsafe_function(env, wakeUp_);
   // Hooks run last one first: this one before Node takes the wake-up call away.
   napi_add_env_cleanup_hook(env, [](void* engine) { static_cast<Engine*>(engine)->shutDown(); }, this);
+  if (info[3].ToBoolean()) {
+    wake_ = Napi::Persistent(info[2].As<Napi::Function>());
+    openRing();
+  }
+  return Napi::Boolean::New(env, ring_ != nullptr);
+}
+
+void Engine::openRing() {
+  uv_loop_t* loop = nullptr;
+  if (napi_get_uv_event_loop(env_, &loop) != napi_ok) return;
+  ring_ = Ring::open();
+  if (ring_ == nullptr) return;
+  ringPoll_ = new uv_poll_t;
+  if (uv_poll_init(loop, ringPoll_, ring_->wakeFd()) != 0) {
+    delete ringPoll_;
+    ringPoll_ = nullptr;
+    ring_ = nullptr;
+    return;
+  }
+  ringPoll_->data = this;
+  uv_poll_start(ringPoll_, UV_READABLE, [](uv_poll_t* poll, int, int) { static_cast<Engine*>(poll->data)->onRing(); });
+  uv_unref(reinterpret_cast<uv_handle_t*>(ringPoll_));
+  isBounceKept_ = bounce_.memory() != nullptr && ring_->keepMapped(bounce_.memory(), BouncePool::bytes);
+}
+
+/// Waits for the kernel to let go of all buffers.
+void Engine::closeRing() {
+  if (ring_ == nullptr) return;
+  ring_->finish();
+  uv_poll_stop(ringPoll_);
+  uv_close(reinterpret_cast<uv_handle_t*>(ringPoll_), [](uv_handle_t* poll) { delete reinterpret_cast<uv_poll_t*>(poll); });
+  ring_ = nullptr;
+}
+
+/// While something is under way the event loop does not end.
+void Engine::setBusy(bool isBusy) {
+  if (isBusy)
+    napi_ref_threadsafe_function(env_, wakeUp_);
+  else
+    napi_unref_threadsafe_function(env_, wakeUp_);
 }
 
 /// submit(count, pieces): takes `count` operations from the submission array and their buffers from `pieces`, in order.
@@ -101,7 +142,7 @@ void Engine::submit(const Napi::CallbackInfo& info) {
   napi_value pieces = info[1];
   uint32_t nextPiece = 0;
   const double* fields = submission_.Value().Data();
-  if (inFlight_ == 0 && count > 0) napi_ref_threadsafe_function(env, wakeUp_);
+  if (inFlight_ == 0 && count > 0) setBusy(true);
   inFlight_ += count;
   for (size_t i = 0; i < count; ++i, fields += fieldCount) {
     const uint32_t slot = static_cast<uint32_t>(fields[fieldSlot]);
@@ -119,12 +160,82 @@ void Engine::submit(const Napi::CallbackInfo& info) {
       napi_get_buffer_info(env, piece, &bytes.iov_base, &bytes.iov_len);
       op.pieces.push_back(bytes);
     }
-    const size_t handle = static_cast<size_t>(fields[fieldHandle]);
-    if (handle < files_.size() && files_[handle] != nullptr)
-      files_[handle]->enqueue(&op);
-    else
+    op.handle = static_cast<uint32_t>(fields[fieldHandle]);
+    if (op.handle >= files_.size() || files_[op.handle] == nullptr)
       completed(slot, EBADF);
+    else if (!toRing(op))
+      toThreads(op);
   }
+  if (ring_ != nullptr) ring_->submit([this](uint64_t slot) { refused(slot); });
+}
+
+void Engine::toThreads(FileOp& op) { files_[op.handle]->enqueue(&op); }
+
+void Engine::refused(uint64_t slot) {
+  FileOp& op = ops_[slot];
+  if (op.bounce != nullptr) bounce_.give(op.bounce);
+  toThreads(op);
+}
+
+/// False: the operation is for the threads. What passes through the page cache is too, as the kernel would copy it within
+/// the system call, or have threads of its own do it one by one.
+bool Engine::toRing(FileOp& op) {
+  const FileTraits& file = files_[op.handle]->traits();
+  const bool writes = op.kind == OpKind::Write;
+  if (ring_ == nullptr || !file.isDirect || (!writes && op.kind != OpKind::Read) || op.length == 0) return false;
+  if (op.length > BouncePool::blockBytesMax || ring_->isFull() || op.pieces.size() > IOV_MAX) return false;
+  op.bounce = nullptr;
+  if (!mayGoDirect(file, op)) {
+    op.bounce = bounce_.take(op.length);
+    if (op.bounce == nullptr) return false;
+    if (writes) copyPieces(op, op.bounce, true);
+  }
+  io_uring_sqe* entry = ring_->next();
+  if (entry == nullptr) {
+    ring_->submit([this](uint64_t slot) { refused(slot); });
+    entry = ring_->next();
+  }
+  entry->fd = file.fd;
+  entry->off = static_cast<uint64_t>(op.offset);
+  entry->user_data = op.slot;
+  if (op.bounce == nullptr && op.pieces.size() > 1) {
+    entry->opcode = writes ? IORING_OP_WRITEV : IORING_OP_READV;
+    entry->addr = reinterpret_cast<uint64_t>(op.pieces.data());
+    entry->len = static_cast<uint32_t>(op.pieces.size());
+    return true;
+  }
+  entry->addr = reinterpret_cast<uint64_t>(op.bounce != nullptr ? op.bounce : op.pieces[0].iov_base);
+  entry->len = static_cast<uint32_t>(op.length);
+  if (op.bounce != nullptr && isBounceKept_)
+    entry->opcode = writes ? IORING_OP_WRITE_FIXED : IORING_OP_READ_FIXED;
+  else
+    entry->opcode = writes ? IORING_OP_WRITE : IORING_OP_READ;
+  return true;
+}
+
+/// The ring is readable.
+void Engine::onRing() {
+  ring_->reap([this](uint64_t slot, int result) { ringEnded(ops_[slot], result); });
+  taken_.swap(ringDone_);
+  if (taken_.empty()) return;
+  Napi::HandleScope scope(env_);
+  napi_value self;
+  napi_get_global(env_, &self);
+  tell(env_, [&](napi_value count) { napi_make_callback(env_, nullptr, self, wake_.Value(), 1, &count, nullptr); });
+}
+
+void Engine::ringEnded(FileOp& op, int result) {
+  const bool isWhole = result >= 0 && static_cast<uint64_t>(result) == op.length;
+  if (op.bounce != nullptr) {
+    if (isWhole && op.kind == OpKind::Read) copyPieces(op, op.bounce, false);
+    bounce_.give(op.bounce);
+  }
+  // What was done in part, or has to be done again, is done whole by a thread, which knows how.
+  const bool isUnfinished = result >= 0 ? !isWhole : result == -EAGAIN || result == -EINTR || result == -ECANCELED;
+  if (isUnfinished)
+    toThreads(op);
+  else
+    ringDone_.push_back({op.slot, isWhole ? 0 : -result});
 }
 
 uint32_t Engine::adopt(FileTraits traits) {
@@ -163,8 +274,15 @@ void Engine::deliver(napi_env env, napi_value callback) {
     std::lock_guard<std::mutex> lock(mutex_);
     taken_.swap(done_);
   }
+  napi_value self;
+  napi_get_global(env, &self);
+  tell(env, [&](napi_value count) { napi_call_function(env, self, callback, 1, &count, nullptr); });
+}
+
+template <typename Call>
+void Engine::tell(napi_env env, Call call) {
   inFlight_ -= taken_.size();
-  if (inFlight_ == 0) napi_unref_threadsafe_function(env, wakeUp_);
+  if (inFlight_ == 0) setBusy(false);
   Napi::Int32Array window = completions_.Value();
   const size_t room = window.ElementLength() / 2;
   for (size_t at = 0; at < taken_.size(); at += room) {
@@ -175,15 +293,15 @@ void Engine::deliver(napi_env env, napi_value callback) {
       pairs[2 * i + 1] = taken_[at + i].error;
     }
     // JavaScript's side throws nothing: it must hear of the rest of the batch in any case.
-    napi_value argument, self;
+    napi_value argument;
     napi_create_uint32(env, static_cast<uint32_t>(count), &argument);
-    napi_get_global(env, &self);
-    napi_call_function(env, self, callback, 1, &argument, nullptr);
+    call(argument);
   }
   taken_.clear();
 }
 
 void Engine::shutDown() {
+  closeRing();
   for (std::shared_ptr<OpenFile>& file : files_)
     if (file != nullptr) file->close();
   files_.clear();
@@ -191,7 +309,7 @@ void Engine::shutDown() {
 
 void exportEngine(Napi::Env env, Napi::Object exports) {
   exports.Set("engineStart", Napi::Function::New(env, [](const Napi::CallbackInfo& info) {
-                Engine::of(info.Env())->start(info);
+                return Engine::of(info.Env())->start(info);
               }));
   exports.Set("engineSubmit", Napi::Function::New(env, [](const Napi::CallbackInfo& info) {
                 Engine::of(info.Env())->submit(info);

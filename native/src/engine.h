@@ -1,7 +1,10 @@
-// The file engine: every open file has threads of its own, so that a slow disk delays nobody else. Operations come in
-// batches from JavaScript (`submit`) and go back in batches (one call per wake-up). JavaScript keeps the buffers alive.
+// The file engine. Operations come in batches from JavaScript (`submit`) and go back in batches (one call per wake-up).
+// JavaScript keeps the buffers alive. Direct transfers go to the kernel's io_uring, a batch in one system call, where there
+// is one; everything else, and what the ring does not take, to threads, of which every open file has its own, so that a
+// slow disk delays nobody else.
 #pragma once
 #include <napi.h>
+#include <uv.h>
 
 #include <condition_variable>
 #include <deque>
@@ -11,6 +14,7 @@
 #include <vector>
 
 #include "file-ops.h"
+#include "ring.h"
 
 class Engine;
 
@@ -19,6 +23,7 @@ class OpenFile {
  public:
   OpenFile(std::shared_ptr<Engine> engine, FileTraits traits) : engine_(std::move(engine)), traits_(traits) {}
   ~OpenFile() { close(); }
+  const FileTraits& traits() const { return traits_; }
   void enqueue(FileOp* op);
   /// Finishes what is queued, ends the threads, closes the descriptor and with it gives up the locks. Blocks.
   int close();
@@ -47,7 +52,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   static std::shared_ptr<Engine> of(Napi::Env env);
   explicit Engine(Napi::Env env) : env_(env) {}
 
-  void start(const Napi::CallbackInfo& info);
+  Napi::Value start(const Napi::CallbackInfo& info);
   void submit(const Napi::CallbackInfo& info);
   uint32_t adopt(FileTraits traits);
   std::shared_ptr<OpenFile> release(uint32_t handle);
@@ -59,15 +64,32 @@ class Engine : public std::enable_shared_from_this<Engine> {
  private:
   static void onWake(napi_env env, napi_value callback, void* context, void* data);
   void deliver(napi_env env, napi_value callback);
+  /// Tells JavaScript about `taken_`, by a function that calls the callback with one argument.
+  template <typename Call>
+  void tell(napi_env env, Call call);
+  void openRing();
+  void closeRing();
+  bool toRing(FileOp& op);
+  void toThreads(FileOp& op);
+  void refused(uint64_t slot);
+  void onRing();
+  void ringEnded(FileOp& op, int result);
+  void setBusy(bool isBusy);
 
   Napi::Env env_;
   napi_threadsafe_function wakeUp_ = nullptr;
   Napi::Reference<Napi::Float64Array> submission_;
   Napi::Reference<Napi::Int32Array> completions_;
+  Napi::FunctionReference wake_;
+  std::unique_ptr<Ring> ring_;
+  BouncePool bounce_;
+  bool isBounceKept_ = false;
+  uv_poll_t* ringPoll_ = nullptr;
   std::vector<std::shared_ptr<OpenFile>> files_;
   std::deque<FileOp> ops_;  // by slot; a deque, since threads hold addresses while it grows
   size_t inFlight_ = 0;
   std::mutex mutex_;
   std::vector<Completion> done_;
   std::vector<Completion> taken_;
+  std::vector<Completion> ringDone_;
 };

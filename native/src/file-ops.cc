@@ -61,14 +61,6 @@ int transferVector(int fd, bool writes, iovec* next, size_t count, off_t offset)
   return 0;
 }
 
-bool mayGoDirect(const FileTraits& file, const FileOp& op) {
-  for (const iovec& piece : op.pieces) {
-    if (reinterpret_cast<uintptr_t>(piece.iov_base) % file.memoryBytes != 0) return false;
-    if (piece.iov_len % file.alignBytes != 0) return false;
-  }
-  return true;
-}
-
 /// Copies the next `length` bytes of the pieces to (`gather`) or from `flat`, from piece `index` and `within` it.
 void copyPieces(std::vector<iovec>& pieces, size_t& index, size_t& within, char* flat, size_t length, bool gather) {
   while (length > 0) {
@@ -150,6 +142,24 @@ int erase(const FileTraits& file, off_t offset, uint64_t length) {
 }
 
 }  // namespace
+
+bool mayGoDirect(const FileTraits& file, const FileOp& op) {
+  for (const iovec& piece : op.pieces) {
+    if (reinterpret_cast<uintptr_t>(piece.iov_base) % file.memoryBytes != 0) return false;
+    if (piece.iov_len % file.alignBytes != 0) return false;
+  }
+  return true;
+}
+
+void copyPieces(const FileOp& op, char* flat, bool gather) {
+  for (const iovec& piece : op.pieces) {
+    if (gather)
+      memcpy(flat, piece.iov_base, piece.iov_len);
+    else
+      memcpy(piece.iov_base, flat, piece.iov_len);
+    flat += piece.iov_len;
+  }
+}
 
 int carryOut(const FileTraits& file, FileOp& op) {
   switch (op.kind) {

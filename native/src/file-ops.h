@@ -24,7 +24,15 @@ struct FileOp {
   off_t offset = 0;
   uint64_t length = 0;
   std::vector<iovec> pieces;
+  /// For the ring: where the transfer passes through, or null; and the file.
+  char* bounce = nullptr;
+  uint32_t handle = 0;
 };
+
+/// Whether the pieces may be given to the kernel as they are.
+bool mayGoDirect(const FileTraits& file, const FileOp& op);
+/// Copies all pieces to `flat` (`gather`), or from it.
+void copyPieces(const FileOp& op, char* flat, bool gather);
 
 /// Does it; returns 0 or an errno. `op.pieces` is used up.
 int carryOut(const FileTraits& file, FileOp& op);

@@ -5,9 +5,15 @@ import { getSystemErrorName } from 'node:util'
 export interface Addon {
   /**
    * Before the first `engineSubmit`, once. `submission` holds operations of `fieldsPerOp` numbers (see FileEngine),
-   * `completions` pairs of slot and errno; `wake(count)` is told how many pairs are there, and must not throw.
+   * `completions` pairs of slot and errno; `wake(count)` is told how many pairs are there, and must not throw. Where
+   * `mayUseRing`, direct transfers go through io_uring; returns whether they do.
    */
-  engineStart(submission: Float64Array, completions: Int32Array, wake: (count: number) => void): void
+  engineStart(
+    submission: Float64Array,
+    completions: Int32Array,
+    wake: (count: number) => void,
+    mayUseRing: boolean,
+  ): boolean
   /** Takes `count` operations from the submission array, and their buffers, in order, from `pieces`. */
   engineSubmit(count: number, pieces: readonly Uint8Array[]): void
 

@@ -1,7 +1,9 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdir, mkdtemp, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Worker } from 'node:worker_threads'
 import t from 'tap'
 import { KiB, MiB } from '../../src/base/units.js'
 import { fileDisks } from '../../src/io/disk-port.js'
@@ -96,6 +98,76 @@ t.test('a process that ends while operations are under way ends well', async t =
     t.ok(endedCountOf('setImmediate(() => process.exit())', mode) < 64, 'and not when it is told to exit')
   }
 })
+
+for (const direct of [true, false])
+  t.test(
+    `more than any queue or memory of the engine holds ends well, each with its own bytes (direct ${direct})`,
+    async t => {
+      const disk = await fileDisks.open(freshPath(), { createBytes: 64 * MiB, direct })
+      // Odd addresses and lengths from a block to more than a megabyte, all over the first 48 MiB; small ones behind it.
+      const lengths = [4 * KiB, 68 * KiB, 1 * MiB, 260 * KiB, 1536 * KiB, 12 * KiB]
+      const ranges: { at: number; bytes: Buffer }[] = []
+      for (let at = 0; at < 48 * MiB; at += ranges.at(-1)!.bytes.length)
+        ranges.push({ at, bytes: randomBytes(lengths[ranges.length % lengths.length]! + 1).subarray(1) })
+      for (let i = 0; i < 3000; i++) ranges.push({ at: 52 * MiB + i * 4 * KiB, bytes: randomBytes(4 * KiB) })
+      const errors = await Promise.all(
+        ranges.map(({ at, bytes }) => write(disk, at, [bytes.subarray(0, 777), bytes.subarray(777)])),
+      )
+      t.ok(errors.every(error => error === null))
+      const targets = ranges.map(({ bytes }) => Buffer.alloc(bytes.length + 1).subarray(1))
+      t.ok(
+        (await Promise.all(targets.map((target, i) => read(disk, ranges[i]!.at, target)))).every(
+          error => error === null,
+        ),
+      )
+      t.ok(targets.every((target, i) => target.equals(ranges[i]!.bytes)))
+      await disk.close()
+    },
+  )
+
+t.test('a worker thread that ends while operations are under way ends well', async t => {
+  const program = `
+    const { parentPort, workerData } = require('node:worker_threads')
+    import(workerData.module).then(async ({ fileDisks }) => {
+      const disk = await fileDisks.open(workerData.path, { createBytes: 64 * 2 ** 20, direct: true })
+      for (let i = 0; i < 64; i++) disk.write(i * 2 ** 20, [Buffer.alloc(2 ** 20, i)], () => {})
+      setImmediate(() => setImmediate(() => process.exit(7)))
+    })`
+  const module = new URL('../../src/io/disk-port.js', import.meta.url).href
+  const path = freshPath()
+  const [code] = await once(new Worker(program, { eval: true, workerData: { module, path } }), 'exit')
+  t.equal(code, 7)
+  await (await fileDisks.open(path, { direct: true })).close()
+})
+
+for (const mode of ['direct', 'buffered'])
+  t.test(`a killed process keeps its lock until nothing more can land on its disk (${mode})`, async t => {
+    const path = freshPath()
+    const writing = `
+      import { fileDisks } from ${JSON.stringify(new URL('../../src/io/disk-port.js', import.meta.url).href)}
+      const disk = await fileDisks.open(process.argv[1], { createBytes: 64 * 2 ** 20, direct: process.argv[2] === 'direct' })
+      let round = 0
+      const next = at => disk.write(at * 2 ** 20, [Buffer.alloc(2 ** 20, ++round)], () => next(at))
+      for (let at = 0; at < 64; at++) next(at)
+      setTimeout(() => console.log('busy'), 50)`
+    const child = spawn(process.execPath, ['--input-type=module', '-e', writing, path, mode], { stdio: 'pipe' })
+    await once(child.stdout, 'data')
+    child.kill('SIGKILL')
+    let disk = null
+    for (const endMs = performance.now() + 10_000; disk === null; ) {
+      disk = await fileDisks.open(path, { direct: mode === 'direct' }).catch(error => {
+        if (error.code !== 'DEVICE_BUSY' || performance.now() > endMs) throw error
+        return null
+      })
+    }
+    const first = Buffer.alloc(64 * MiB)
+    t.equal(await read(disk, 0, first), null)
+    await new Promise(resolve => setTimeout(resolve, 200))
+    const second = Buffer.alloc(64 * MiB)
+    t.equal(await read(disk, 0, second), null)
+    t.ok(first.equals(second))
+    await disk.close()
+  })
 
 t.test('a completion that throws ends the process, and the others of its batch are still called', async t => {
   const throwing = `
