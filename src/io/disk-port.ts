@@ -17,7 +17,7 @@ export const fileDisks: DiskPort = {
       direct: options.direct,
       exclusive: isBlock,
     })
-    const disk = new FileDisk(path, opened)
+    const disk = new FileDisk(path, opened, await stat(path, { bigint: true }).catch(() => null))
     if (opened.created) await syncDirectoryOf(disk)
     return disk
   },

@@ -1,3 +1,5 @@
+import type { BigIntStats } from 'node:fs'
+import { readFile, stat } from 'node:fs/promises'
 import { assert } from '../base/assert.js'
 import type { Disk, DiskDone } from '../ports/disk.js'
 import { addon, type OpenedFile } from './addon.js'
@@ -7,7 +9,7 @@ const noPieces: readonly Buffer[] = []
 
 /** A file or block device, opened and locked by the addon, worked on by the addon's threads. */
 export class FileDisk implements Disk, OpOwner {
-  readonly sizeBytes: number
+  sizeBytes: number
   readonly alignBytes: number
   private readonly handle: number
   private inFlight = 0
@@ -16,11 +18,13 @@ export class FileDisk implements Disk, OpOwner {
 
   constructor(
     readonly path: string,
-    opened: OpenedFile,
+    file: OpenedFile,
+    /** What the path led to when it was opened; null: nobody knows. */
+    private readonly opened: BigIntStats | null,
   ) {
-    this.sizeBytes = opened.sizeBytes
-    this.alignBytes = opened.alignBytes
-    this.handle = opened.handle
+    this.sizeBytes = file.sizeBytes
+    this.alignBytes = file.alignBytes
+    this.handle = file.handle
   }
 
   read(offsetBytes: number, target: Buffer, done: DiskDone): void {
@@ -39,6 +43,14 @@ export class FileDisk implements Disk, OpOwner {
 
   erase(offsetBytes: number, lengthBytes: number, done: DiskDone): void {
     this.queue(opKinds.erase, offsetBytes, lengthBytes, noPieces, done)
+  }
+
+  /** The path may lead elsewhere by now: only what it led to when it was opened counts. */
+  async noteGrowth(): Promise<void> {
+    const now = await stat(this.path, { bigint: true }).catch(() => null)
+    if (now === null || this.opened === null || now.dev !== this.opened.dev || now.ino !== this.opened.ino) return
+    const sizeBytes = now.isBlockDevice() ? await blockDeviceBytes(now.rdev) : Number(now.size)
+    this.sizeBytes = Math.max(this.sizeBytes, sizeBytes)
   }
 
   close(): Promise<void> {
@@ -81,4 +93,14 @@ export class FileDisk implements Disk, OpOwner {
       })
     await addon.fileClose(this.handle)
   }
+}
+
+const sectorBytes = 512
+
+/** 0 where the kernel does not say. */
+async function blockDeviceBytes(rdev: bigint): Promise<number> {
+  const major = ((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & ~0xfffn)
+  const minor = (rdev & 0xffn) | ((rdev >> 12n) & ~0xffn)
+  const text = await readFile(`/sys/dev/block/${major}:${minor}/size`, 'utf8').catch(() => '0')
+  return Number(text) * sectorBytes
 }

@@ -20,6 +20,8 @@ export interface Disk {
    * zeroes, they are written). Durable after `sync`.
    */
   erase(offsetBytes: number, lengthBytes: number, done: DiskDone): void
+  /** Looks whether the disk has grown; `sizeBytes` follows. A disk that cannot tell keeps its size until it is opened again. */
+  noteGrowth?(): Promise<void>
   /** Waits for what is under way, then lets go of the lock. May be called twice. */
   close(): Promise<void>
 }

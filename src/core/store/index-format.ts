@@ -1,6 +1,6 @@
 import { objectNumberMax } from '../../base/ids.js'
 import type { ChunkKind } from './chunk-table.js'
-import { damaged } from './superblock.js'
+import { damaged, slotCountMax } from './superblock.js'
 
 /**
  * Keys and values of a device's index. See docs/DATA-LAYOUT.md.
@@ -65,12 +65,16 @@ export function parseChunkKey(key: readonly (number | string)[], path: string): 
 }
 
 /** Ranges of the clean stop's record; null if it is not one, and then the stop does not count as clean. */
-export function parseDistrusted(value: unknown, slotCount: number): { first: number; count: number }[] | null {
+/**
+ * The ranges of a clean stop; null where there was none. They may reach beyond the last slot: a device that is about to
+ * grow has its new slots noted first.
+ */
+export function parseDistrusted(value: unknown): { first: number; count: number }[] | null {
   if (!Array.isArray(value) || value.length % 2 !== 0) return null
   const ranges: { first: number; count: number }[] = []
   for (let at = 0; at < value.length; at += 2) {
     const [first, count] = [value[at], value[at + 1]]
-    if (!isNumberUpTo(first, slotCount - 1) || !isNumberUpTo(count, slotCount - first)) return null
+    if (!isNumberUpTo(first, slotCountMax - 1) || !isNumberUpTo(count, slotCountMax - first)) return null
     ranges.push({ first, count })
   }
   return ranges

@@ -25,7 +25,7 @@ const claimed = 8
  * filled. Invariants: a slot that is filled is claimed and was durably zero; `freeCount` counts what is not claimed.
  */
 export class SlotTable {
-  private readonly life: Uint8Array
+  private life: Uint8Array
   /** Free slots by what they hold. */
   private readonly freeBy = [0, 0, 0, 0, 0]
   private removedSlots: number[] = []
@@ -34,7 +34,7 @@ export class SlotTable {
   private nextErased = 0
   private nextStale = 0
 
-  constructor(readonly slotCount: number) {
+  constructor(public slotCount: number) {
     this.life = new Uint8Array(slotCount)
     this.freeBy[erased] = slotCount
   }
@@ -70,6 +70,17 @@ export class SlotTable {
   distrust(range: SlotRange): void {
     const end = Math.min(range.first + range.count, this.slotCount)
     for (let slot = range.first; slot < end; slot++) if (this.life[slot] === erased) this.set(slot, stale)
+  }
+
+  /** The device has grown. What lies in the new slots is not known. */
+  grow(slotCount: number): void {
+    assert(slotCount >= this.slotCount, 'a device does not shrink')
+    const life = new Uint8Array(slotCount).fill(stale, this.slotCount)
+    life.set(this.life)
+    this.freeBy[stale]! += slotCount - this.slotCount
+    this.nextStale = Math.min(this.nextStale, this.slotCount)
+    this.life = life
+    this.slotCount = slotCount
   }
 
   /** A free slot for a chunk, erased if there is one; -1 if none is free. */

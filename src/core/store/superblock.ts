@@ -97,7 +97,8 @@ export interface Label {
 
 /**
  * Reads the first MiB of a disk; null where it carries no superblock at all. Throws DEVICE_NEWER and DEVICE_DAMAGED.
- * Two valid copies may differ in the counter alone: an update of the second did not happen. The higher one counts.
+ * Two valid copies may differ in counter and slot count: an update of the second did not happen. The counter never falls,
+ * and neither does the slot count, so that the higher one is the newer one.
  */
 export function readLabel(label: Buffer, path: string): Label | null {
   const [first, second] = superblockOffsets.map((offset, copy) =>
@@ -110,9 +111,10 @@ export function readLabel(label: Buffer, path: string): Label | null {
   }
   if (first.kind === 'valid' && second.kind === 'valid') {
     const [a, b] = [first.superblock, second.superblock]
-    if (a.systemId !== b.systemId || a.deviceId !== b.deviceId || a.slotCount !== b.slotCount)
+    if (a.systemId !== b.systemId || a.deviceId !== b.deviceId)
       throw damaged(path, `its superblocks name two devices, ${a.deviceId} and ${b.deviceId}`)
-    return a.counter >= b.counter ? { superblock: a, lesserCopy: 1 } : { superblock: b, lesserCopy: 0 }
+    const difference = a.counter - b.counter || a.slotCount - b.slotCount
+    return difference >= 0 ? { superblock: a, lesserCopy: 1 } : { superblock: b, lesserCopy: 0 }
   }
   if (first.kind === 'valid') return { superblock: first.superblock, lesserCopy: 1 }
   if (second.kind === 'valid') return { superblock: second.superblock, lesserCopy: 0 }

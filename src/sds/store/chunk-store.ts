@@ -1,4 +1,5 @@
 import { assert } from '../../base/assert.js'
+import { StorageError } from '../../base/errors.js'
 import type { DeviceId, SystemId } from '../../base/ids.js'
 import { mutate } from '../../base/mutation.js'
 import { chunkBytes } from '../../base/units.js'
@@ -12,6 +13,7 @@ import {
   isFilling,
   isMapped,
   isReserved,
+  slotCountFor,
   slotOf,
   slotOffsetOf,
 } from '../../core/store/index.js'
@@ -28,6 +30,7 @@ import { Eraser } from './eraser.js'
 import { GroupSync } from './group-sync.js'
 import { Health } from './health.js'
 import { IndexWriter } from './index-writer.js'
+import { writeLabel } from './label.js'
 import { Marks } from './marks.js'
 import { ReadRequest, Spare } from './requests.js'
 
@@ -40,6 +43,8 @@ export interface OpenedDevice extends ChunkMapParts {
   systemId: SystemId
   bootId: string
   epochMax: number
+  /** Of the superblock. */
+  counter: number
   opened: { cleanStop: boolean; sameBoot: boolean }
   onFailed(reason: string): void
 }
@@ -51,7 +56,6 @@ export class ChunkStore implements DeviceStore {
   readonly deviceId: DeviceId
   readonly systemId: SystemId
   readonly path: string
-  readonly capacityBytes: number
   readonly opened: { cleanStop: boolean; sameBoot: boolean }
 
   private readonly disk: Disk
@@ -75,7 +79,6 @@ export class ChunkStore implements DeviceStore {
     this.deviceId = device.deviceId
     this.systemId = device.systemId
     this.path = disk.path
-    this.capacityBytes = slots.slotCount * chunkBytes
     this.opened = opened
     this.disk = disk
     this.epoch = device.epochMax
@@ -99,6 +102,9 @@ export class ChunkStore implements DeviceStore {
 
   get failed(): string | null {
     return this.health.failed
+  }
+  get capacityBytes(): number {
+    return this.device.slots.slotCount * chunkBytes
   }
   get dirty(): boolean {
     return this.gate.isOpen
@@ -220,6 +226,26 @@ export class ChunkStore implements DeviceStore {
     else this.groupSync.request(this.untilDone(done))
   }
 
+  async grow(): Promise<void> {
+    const { disk, slots, systemId, deviceId, counter } = this.device
+    await disk.noteGrowth?.()
+    const slotCount = slotCountFor(disk.sizeBytes)
+    if (slotCount <= slots.slotCount || this.refusal() !== null) return
+    // With the flag of a clean stop gone, nothing that is said of the slots so far outlives this process.
+    await this.admitted()
+    try {
+      await writeLabel(disk, { systemId, deviceId, counter, slotCount }, 1)
+      slots.grow(slotCount)
+      this.eraser.kick()
+    } catch (error) {
+      this.health.mediaFailed(error instanceof StorageError ? String(error.context.errno) : 'EIO')
+      throw error
+    } finally {
+      this.gate.end()
+      this.activity.leave()
+    }
+  }
+
   adoptEpoch(pool: number, slice: number, epoch: number): void {
     if (epoch > this.epoch) this.epoch = epoch
     if (this.refusal() !== null) return
@@ -249,6 +275,18 @@ export class ChunkStore implements DeviceStore {
     await this.activity.idle()
     await this.device.index.close()
     await this.disk.close()
+  }
+
+  /** Resolves within a change: `gate.end` and `activity.leave` are to follow. */
+  private async admitted(): Promise<void> {
+    this.activity.enter()
+    while (!this.gate.isOpen) {
+      await new Promise<void>(resolve => this.gate.wait(resolve))
+      if (this.health.error === null) continue
+      this.activity.leave()
+      throw new StorageError('MEDIA_ERROR', { detail: 'the device has failed', device: this.path, error: this.failed! })
+    }
+    this.gate.begin()
   }
 
   private change(

@@ -93,6 +93,12 @@ export interface DeviceStore {
    */
   sync(done: StoreDone): void
 
+  /**
+   * Takes in what the disk has grown by since it was opened (opening does so by itself): `capacityBytes` follows. Only for
+   * a device whose return the MDM has decided: it counts as a change.
+   */
+  grow(): Promise<void>
+
   /** Notes an adopted epoch, before anything is served in it; it is on the device after the next `sync`. */
   adoptEpoch(pool: number, slice: number, epoch: number): void
   epochMax(): number

@@ -15,6 +15,7 @@ import {
   parseDistrusted,
   SlotTable,
   type Superblock,
+  slotCountFor,
   slotOf,
   slotOffsetOf,
   touchAtOpening,
@@ -49,7 +50,8 @@ export async function openDevice(options: OpenDeviceOptions): Promise<DeviceStor
   const index = await metaStores.open(indexDirectoryOf(options.indexDirectory, deviceId))
   try {
     checkIndex(index, disk.path, superblock)
-    const content = loadIndex(index, disk.path, superblock.slotCount)
+    const slotCount = await grownSlotCount(disk, index, superblock)
+    const content = loadIndex(index, disk.path, slotCount)
     const opened = { cleanStop: content.cleanStop, sameBoot: index.get(indexKeys.boot) === bootId }
     // A process that was killed may have written the superblock that was found without having synced it. Before anything
     // counts on it, it is made durable; or a power loss now would leave an older one than the index knows, or none.
@@ -59,12 +61,27 @@ export async function openDevice(options: OpenDeviceOptions): Promise<DeviceStor
     // for others from here on, so it must not come back.
     const counter = superblock.counter + 1
     await commitDurably(index, disk.path, [{ put: indexKeys.counter, value: counter }])
-    await writeLabel(disk, { ...superblock, counter }, lesserCopy)
-    return new ChunkStore({ disk, index, clock, deviceId, systemId, bootId, ...content, opened, onFailed })
+    await writeLabel(disk, { ...superblock, slotCount, counter }, lesserCopy)
+    return new ChunkStore({ disk, index, clock, deviceId, systemId, bootId, counter, ...content, opened, onFailed })
   } catch (error) {
     await index.close()
     throw error
   }
+}
+
+/**
+ * The slots that the device will have. Where its disk has grown, the label that says so is written when the index knows,
+ * durably, that nothing is known of the new slots. Interrupted in between, the next opening does it once more.
+ */
+async function grownSlotCount(disk: Disk, index: MetaStore, { slotCount }: Superblock): Promise<number> {
+  const grownTo = slotCountFor(disk.sizeBytes)
+  if (grownTo <= slotCount) return slotCount
+  const clean = index.get(indexKeys.clean)
+  if (parseDistrusted(clean) !== null) {
+    const value = [...(clean as number[]), slotCount, grownTo - slotCount]
+    await commitDurably(index, disk.path, [{ put: indexKeys.clean, value }])
+  }
+  return grownTo
 }
 
 /** An error that the kernel still has for us may be of writes that a killed process answered: they are lost then. */
@@ -124,7 +141,7 @@ function loadIndex(index: MetaStore, path: string, slotCount: number) {
     chunks.open(volume).marks.set(chunk, touchAtOpening)
   }
   // Unless the last stop was clean, every free slot may hold data of a chunk that was removed, or never got its entry.
-  const distrusted = parseDistrusted(index.get(indexKeys.clean), slotCount)
+  const distrusted = parseDistrusted(index.get(indexKeys.clean))
   for (const range of distrusted ?? (mutate('trust-freed-slots-after-a-crash') ? [] : [{ first: 0, count: slotCount }]))
     slots.distrust(range)
   const { thin: thinChunks, thick: thickChunks } = counts

@@ -58,6 +58,12 @@ t.test('label: of two whole copies the one with the higher counter counts', asyn
   t.same(readLabel(labelOf(ours, later), 'd'), { superblock: later, lesserCopy: 0 })
 })
 
+t.test('label: of two whole copies of a device that grows the larger one counts', async t => {
+  const grown = { ...ours, slotCount: 31 }
+  t.same(readLabel(labelOf(grown, ours), 'd'), { superblock: grown, lesserCopy: 1 })
+  t.same(readLabel(labelOf(ours, grown), 'd'), { superblock: grown, lesserCopy: 0 })
+})
+
 t.test('label: a copy in the place of the other one is not taken', async t => {
   t.throws(() => readLabel(labelOf(encodeSuperblock(ours, 1), null), 'd'), { code: 'DEVICE_DAMAGED' })
 })
