@@ -1,6 +1,6 @@
 import { StorageError } from '../base/errors.js'
 import type { DeviceId } from '../base/ids.js'
-import { buildDeviceReady, buildRemoveDevice, resolve } from '../core/mdm/index.js'
+import { buildDeviceGrown, buildDeviceReady, buildRemoveDevice, holdingCopies, resolve } from '../core/mdm/index.js'
 import { type Device, devicesOfSds, type Sds, systemIdOf } from '../model/index.js'
 import { change, domainOf } from './admin-handlers.js'
 import type { Mdm } from './context.js'
@@ -10,9 +10,10 @@ import type { Peer } from './peer.js'
 /** Shorter than what tools wait for an answer. */
 const prepareTimeoutMs = 50_000
 const releaseTimeoutMs = 20_000
+const growTimeoutMs = 20_000
 
 /** Devices: the MDM commits them as pending, their SDS initialises them, the MDM commits them as ready. */
-export const deviceHandlers: Handlers<'addDevice' | 'removeDevice'> = {
+export const deviceHandlers: Handlers<'addDevice' | 'removeDevice' | 'clearDeviceError' | 'growDevice'> = {
   addDevice: {
     roles: tools,
     handle: async call => {
@@ -53,6 +54,72 @@ export const deviceHandlers: Handlers<'addDevice' | 'removeDevice'> = {
       return { removed }
     },
   },
+
+  clearDeviceError: {
+    roles: tools,
+    handle: async ({ mdm, params }) => {
+      const device = resolve(mdm.map, 'devices', params.device)
+      await clearError(mdm, connectedSds(mdm, device), device)
+      return {}
+    },
+  },
+
+  growDevice: {
+    roles: tools,
+    handle: async ({ mdm, params }) => {
+      const device = resolve(mdm.map, 'devices', params.device)
+      const peer = connectedSds(mdm, device)
+      const { capacityBytes } = await peer.request('growDevice', { deviceId: device.id }, growTimeoutMs)
+      await commitGrowth(mdm, device, capacityBytes)
+      return { capacityBytes: mdm.map.tables.devices.get(device.id)?.capacityBytes ?? capacityBytes }
+    },
+  },
+}
+
+function connectedSds(mdm: Mdm, { name, sdsId }: Device): Peer {
+  const peer = mdm.registry.sds(sdsId)
+  if (peer) return peer
+  const sds = mdm.map.tables.sdss.get(sdsId)?.name
+  const remedy = 'start it, then repeat this'
+  throw new StorageError('UNREACHABLE', { detail: 'the SDS of the device is not connected', device: name, sds, remedy })
+}
+
+/**
+ * A failed device takes part again. Where no slice names it, it is made anew, empty: whatever is placed on it is copied
+ * whole, never by marks. Where it holds the only copy of something, its SDS must have opened it since it failed: then the
+ * registration has decided what that copy is worth.
+ */
+async function clearError(mdm: Mdm, peer: Peer, device: Device): Promise<void> {
+  if (mdm.preparing.has(device.id))
+    throw new StorageError('IN_USE', { detail: 'the device is being initialised', device: device.name })
+  mdm.preparing.add(device.id)
+  try {
+    const isOpenAgain = peer.devices.has(device.id) && mdm.registry.usage.get(device.id)?.error === null
+    let found = { capacityBytes: device.capacityBytes, path: device.path }
+    if (!holdingCopies(mdm.state, device.id) || !isOpenAgain) {
+      await mdm.proposer.propose('abandonDevice', () => ({ id: device.id }))
+      const params = { deviceId: device.id, systemId: systemIdOf(mdm.map)!, path: device.path }
+      found = checkPrepared(await peer.request('resetDevice', params, prepareTimeoutMs), device)
+      // What it said of the device before is past.
+      mdm.registry.usage.delete(device.id)
+      peer.devices.add(device.id)
+    }
+    await mdm.proposer.propose('deviceCleared', () => ({ id: device.id, ...found }))
+    mdm.ports.log.info('device.cleared', { device: device.name, ...found })
+  } finally {
+    mdm.preparing.delete(device.id)
+  }
+}
+
+/** The SDS says that the device is larger than the map has it. */
+export async function commitGrowth(mdm: Mdm, { id, name }: Device, capacityBytes: number): Promise<void> {
+  let hasGrown = false
+  await mdm.proposer.propose('deviceGrown', state => {
+    const device = state.map.tables.devices.get(id)
+    hasGrown = device !== undefined && device.state !== 'pending' && device.capacityBytes < capacityBytes
+    return hasGrown ? buildDeviceGrown(state, id, capacityBytes) : null
+  })
+  if (hasGrown) mdm.ports.log.info('device.grown', { device: name, capacityBytes })
 }
 
 const removal =
@@ -113,7 +180,7 @@ function checkPrepared(answer: unknown, device: Device): { capacityBytes: number
   const { capacityBytes, path } = (answer ?? {}) as { capacityBytes?: unknown; path?: unknown }
   if (Number.isSafeInteger(capacityBytes) && (capacityBytes as number) >= 0 && typeof path === 'string')
     return { capacityBytes: capacityBytes as number, path }
-  throw new StorageError('PROTOCOL', { detail: 'the SDS’s answer to prepareDevice is malformed', device: device.name })
+  throw new StorageError('PROTOCOL', { detail: 'the SDS’s answer about the device is malformed', device: device.name })
 }
 
 /** Best effort: a device that keeps its superblock can be taken over by force. */

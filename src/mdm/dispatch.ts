@@ -1,5 +1,6 @@
 import type { z } from 'zod'
 import { StorageError } from '../base/errors.js'
+import { chunkBytes } from '../base/units.js'
 import { systemIdOf } from '../model/index.js'
 import {
   type AnswerOf,
@@ -13,7 +14,7 @@ import {
 import { adminHandlers } from './admin-handlers.js'
 import type { Mdm } from './context.js'
 import { daemonHandlers } from './daemon-handlers.js'
-import { deviceHandlers } from './device-handlers.js'
+import { commitGrowth, deviceHandlers } from './device-handlers.js'
 import type { Handler, Handlers } from './handlers.js'
 import type { Peer } from './peer.js'
 import { policyHandlers } from './policy-handlers.js'
@@ -118,7 +119,12 @@ function takeNotice(mdm: Mdm, peer: Peer, { name, params }: Extract<ControlMessa
       const { devices } = check(mdmNotices.sdsStatus, params, name)
       for (const usage of devices) {
         const device = mdm.map.tables.devices.get(usage.deviceId)
-        if (peer.registered && device && device.sdsId === peer.sdsId) mdm.registry.usage.set(usage.deviceId, usage)
+        if (!peer.registered || !device || device.sdsId !== peer.sdsId) continue
+        mdm.registry.usage.set(usage.deviceId, usage)
+        if (usage.slotsTotal * chunkBytes > device.capacityBytes && device.state !== 'pending')
+          commitGrowth(mdm, device, usage.slotsTotal * chunkBytes).catch(error =>
+            mdm.ports.log.error('device.notGrown', { device: device.name, error: String(error) }),
+          )
       }
       return
     }

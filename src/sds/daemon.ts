@@ -221,6 +221,8 @@ class SdsDaemon implements Daemon {
 
   async #serve<N extends keyof SdsRequests>(name: N, params: SdsRequests[N]): Promise<unknown> {
     if (name === 'prepareDevice') return this.#shelf.prepare(params as SdsRequests['prepareDevice'])
+    if (name === 'resetDevice') return this.#shelf.reset(params as SdsRequests['resetDevice'])
+    if (name === 'growDevice') return this.#shelf.grow((params as SdsRequests['growDevice']).deviceId as DeviceId)
     if (name === 'drainSlices') return this.#context.drains.drain(params as SdsRequests['drainSlices'])
     return this.#shelf.release((params as SdsRequests['releaseDevice']).deviceId as DeviceId)
   }

@@ -1,11 +1,16 @@
 import { join } from 'node:path'
 import { StorageError } from '../base/errors.js'
 import type { DeviceId, SystemId } from '../base/ids.js'
+import { roleOf } from '../core/sds/index.js'
 import type { Disk, Ports } from '../ports/index.js'
 import type { SdsAnswers, SdsRequests } from '../wire/control.js'
 import type { SdsContext } from './context.js'
 import { OwnDevice } from './own-device.js'
+import { until } from './stop.js'
 import { createDevice, type DeviceIdentity, identify, openDevice, releaseDevice } from './store/index.js'
+
+/** How long a reset waits for the map of the MDM that asks for it. */
+const mapWaitMs = 5_000
 
 export interface ShelfOptions {
   context: SdsContext
@@ -37,6 +42,14 @@ export class DeviceShelf {
 
   prepare(params: SdsRequests['prepareDevice']): Promise<SdsAnswers['prepareDevice']> {
     return this.#inTurn(() => this.#prepare(params))
+  }
+
+  reset(params: SdsRequests['resetDevice']): Promise<SdsAnswers['resetDevice']> {
+    return this.#inTurn(() => this.#reset(params))
+  }
+
+  grow(deviceId: DeviceId): Promise<SdsAnswers['growDevice']> {
+    return this.#inTurn(() => this.#grow(deviceId))
   }
 
   release(deviceId: DeviceId): Promise<SdsAnswers['releaseDevice']> {
@@ -148,15 +161,67 @@ export class DeviceShelf {
     return { capacityBytes: device.store.capacityBytes, path: device.store.path }
   }
 
-  async #release(deviceId: DeviceId): Promise<SdsAnswers['releaseDevice']> {
-    const { context, ports, direct, onClosed } = this.options
-    const device = context.devices.get(deviceId)
-    if (device === undefined)
-      throw new StorageError('NOT_FOUND', { detail: 'this SDS has no such device open', deviceId })
-    context.devices.delete(deviceId)
-    onClosed(device)
+  /** Only what is this very device, or blank, is taken: another disk may have come to be found at its path. */
+  async #reset({ deviceId, systemId, path }: SdsRequests['resetDevice']): Promise<SdsAnswers['resetDevice']> {
+    const { context, ports, direct } = this.options
+    if (context.systemId !== systemId)
+      throw new StorageError('WRONG_SYSTEM', { have: systemId, want: context.systemId ?? 'none' })
+    await this.#unneeded(deviceId as DeviceId)
+    const open = context.devices.get(deviceId as DeviceId)
+    if (open !== undefined) await this.#close(open)
+    const disk = await ports.disks.open(open?.store.path ?? path, { direct })
+    try {
+      const force = (await identify(disk))?.deviceId === deviceId
+      await createDevice({ ...this.#place(disk), deviceId: deviceId as DeviceId, bootId: ports.bootId, force })
+      const device = await this.#take(disk)
+      device.registered = true
+      context.log.info('sds.device-reset', { deviceId, path: disk.path })
+      return { capacityBytes: device.store.capacityBytes, path: disk.path }
+    } catch (error) {
+      await disk.close()
+      throw error
+    }
+  }
+
+  /** Resolves when the map here, which may be a little behind the MDM's, calls the device no copy of anything. */
+  async #unneeded(deviceId: DeviceId): Promise<void> {
+    const { context, ports } = this.options
+    const isCopy = (): boolean => {
+      for (const { records } of context.view.pools.values())
+        if (records.some(record => roleOf(record, deviceId) !== 'none')) return true
+      return false
+    }
+    if (await until(ports.clock, () => context.isServing && !isCopy(), mapWaitMs)) return
+    throw new StorageError('NOT_READY', { detail: 'the map still calls the device a copy of some data', deviceId })
+  }
+
+  async #grow(deviceId: DeviceId): Promise<SdsAnswers['growDevice']> {
+    const { store } = this.#openDevice(deviceId)
+    const beforeBytes = store.capacityBytes
+    await store.grow()
+    const { capacityBytes, path } = store
+    if (capacityBytes > beforeBytes)
+      this.options.context.log.info('sds.device-grown', { deviceId, path, beforeBytes, capacityBytes })
+    return { capacityBytes }
+  }
+
+  #openDevice(deviceId: DeviceId): OwnDevice {
+    const device = this.options.context.devices.get(deviceId)
+    if (device) return device
+    throw new StorageError('NOT_FOUND', { detail: 'this SDS has no such device open', deviceId })
+  }
+
+  async #close(device: OwnDevice): Promise<void> {
+    this.options.context.devices.delete(device.id)
+    this.options.onClosed(device)
     await new Promise<void>(resolve => device.whenIdle(resolve))
     await device.store.close()
+  }
+
+  async #release(deviceId: DeviceId): Promise<SdsAnswers['releaseDevice']> {
+    const { context, ports, direct } = this.options
+    const device = this.#openDevice(deviceId)
+    await this.#close(device)
     const disk = await ports.disks.open(device.store.path, { direct })
     try {
       await releaseDevice({ ...this.#place(disk), deviceId })

@@ -166,6 +166,10 @@ export const mdmRequests = {
     /** Take over a device that holds something else. */
     force: z.boolean().optional(),
   }),
+  /** The failed device works again: it begins anew, empty, unless it holds the only copy of something. */
+  clearDeviceError: z.object({ device: ref }),
+  /** Its file or disk has grown: takes in what it has grown by. */
+  growDevice: z.object({ device: ref }),
   renameDevice: z.object({ device: ref, newName: name }),
   removeDevice: z.object({ device: ref }),
 
@@ -221,6 +225,7 @@ export interface MdmAnswers {
   removeSds: { removed: boolean }
   removeDevice: { removed: boolean }
   addDevice: { id: DeviceId; capacityBytes: number }
+  growDevice: { capacityBytes: number }
   addVolume: { id: VolumeId; sizeBytes: number }
   mapVolume: { id: MappingId }
   query: SystemReport
@@ -237,6 +242,10 @@ export const sdsRequests = {
     sizeBytes: count.nullable(),
     force: z.boolean(),
   }),
+  /** No slice needs what this device holds: close it, if it is open, and make it anew, empty. */
+  resetDevice: z.object({ deviceId: hexId, systemId: hexId, path: z.string().min(1).max(4096) }),
+  /** Look whether the disk has grown, and take it in. */
+  growDevice: z.object({ deviceId: hexId }),
   /** The device left the system: close it and clear its superblock. */
   releaseDevice: z.object({ deviceId: hexId }),
   /**
@@ -252,6 +261,8 @@ export const sdsRequests = {
 export type SdsRequests = { [N in keyof typeof sdsRequests]: z.infer<(typeof sdsRequests)[N]> }
 export interface SdsAnswers {
   prepareDevice: { capacityBytes: number; path: string }
+  resetDevice: { capacityBytes: number; path: string }
+  growDevice: { capacityBytes: number }
   releaseDevice: Record<string, never>
   /** The slices that are drained; others were not primary here in that epoch, or did not finish in time. */
   drainSlices: { slices: number[] }

@@ -1,4 +1,5 @@
 import { resolve } from 'node:path'
+import type { FillProgress } from '../../wire/control.js'
 import { formatSize, formatSizeTwice } from '../format/size.js'
 import { formatTable } from '../format/table.js'
 import { type ClusterFile, describeCluster } from './cluster-file.js'
@@ -11,7 +12,13 @@ export interface LocalStatus extends ClusterFile {
   healthy: boolean
   problems: string[]
   processes: (ClusterFile['processes'][number] & { state: RunState })[]
-  pools: { name: string; capacity: Record<string, number>; slices: Record<string, number> }[]
+  pools: {
+    name: string
+    capacity: Record<string, number>
+    slices: Record<string, number>
+    rebuild: FillProgress | null
+    rebalance: FillProgress | null
+  }[]
 }
 
 export async function statusOf(dir: string): Promise<LocalStatus> {
@@ -25,10 +32,12 @@ export async function statusOf(dir: string): Promise<LocalStatus> {
     processes: file.processes.map(process => ({ ...process, state: runStates.get(process.name)! })),
     healthy: problems.length === 0,
     problems,
-    pools: (report?.pools ?? []).map(({ name, capacity, slices }) => ({
+    pools: (report?.pools ?? []).map(({ name, capacity, slices, rebuild, rebalance }) => ({
       name,
       capacity: { ...capacity },
       slices: { ...slices },
+      rebuild: rebuild ?? null,
+      rebalance: rebalance ?? null,
     })),
   }
 }
@@ -48,13 +57,14 @@ export function formatStatus(dir: string, status: LocalStatus): string {
     parts.push(
       '',
       formatTable(
-        ['Storage pool', 'Raw', 'In use', 'Spare', 'Usable', 'Free for volumes', 'Slices healthy'],
-        status.pools.map(({ name, capacity, slices }) => [
+        ['Storage pool', 'Raw', 'In use', 'Spare', 'Usable', 'Free for volumes', 'Slices healthy', 'Filling'],
+        status.pools.map(({ name, capacity, slices, ...filling }) => [
           name,
           ...['rawBytes', 'inUseBytes', 'spareBytes', 'usableBytes', 'freeForVolumesBytes'].map(key =>
             formatSize(capacity[key] ?? 0),
           ),
           `${slices.healthy} of ${slices.total}`,
+          fillingWord(filling),
         ]),
       ),
     )
@@ -73,4 +83,16 @@ export function formatStatus(dir: string, status: LocalStatus): string {
       ),
     )
   return parts.join('\n')
+}
+
+/** Moves wait until everything has two copies. */
+function fillingWord({
+  rebuild,
+  rebalance,
+}: Pick<LocalStatus['pools'][number], 'rebuild' | 'rebalance'>): string | null {
+  const word = (what: string, progress: FillProgress | null): string[] =>
+    progress === null || progress.bytesLeft === 0
+      ? []
+      : [`${what} ${progress.percent}%, ${formatSize(progress.bytesLeft)} left`]
+  return [...word('rebuild', rebuild), ...word('rebalance', rebalance)].join('; ') || null
 }

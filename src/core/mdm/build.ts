@@ -22,6 +22,15 @@ export function buildDeviceReady(
   return { id, capacityBytes, path, plan }
 }
 
+export function buildDeviceGrown(state: MdmState, id: DeviceId, capacityBytes: number): Commands['deviceGrown'] {
+  const device = find(state, 'devices', id)
+  const plan =
+    device.state !== 'ready' || hasVolumes(state.map, device.poolId)
+      ? null
+      : planPool(state, mapWithDevice(state.map, device, { ...device, capacityBytes }), device.poolId)
+  return { id, capacityBytes, plan }
+}
+
 export function buildRemoveDevice(state: MdmState, id: DeviceId, thinAllocatedBytes: number): Commands['removeDevice'] {
   const device = find(state, 'devices', id)
   // A pending device is not in the table: the table stays.

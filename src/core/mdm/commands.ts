@@ -95,6 +95,12 @@ export interface Commands {
   addDevice: { sdsId: SdsId; poolId: PoolId; path: string; name: string | null }
   /** The SDS has initialised a pending device. `plan` is absent while the pool's volumes keep the table as it is. */
   deviceReady: { id: DeviceId; capacityBytes: number; path: string; plan: PoolPlan | null }
+  /** A failed device that no slice names: nobody waits for what it holds any more. */
+  abandonDevice: { id: DeviceId }
+  /** It works again. Either it was made anew after `abandonDevice`, or its SDS has opened it since it failed. */
+  deviceCleared: { id: DeviceId; capacityBytes: number; path: string }
+  /** `plan`: as in `deviceReady`. */
+  deviceGrown: { id: DeviceId; capacityBytes: number; plan: PoolPlan | null }
   renameDevice: { id: DeviceId; name: string }
   /** One that holds copies of volumes is drained first; `plan` is for a pool without volumes. */
   removeDevice: { id: DeviceId; plan: PoolPlan | null } & ThinAllocated

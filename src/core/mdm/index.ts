@@ -1,4 +1,4 @@
-export { buildAddVolume, buildDeviceReady, buildRemoveDevice } from './build.js'
+export { buildAddVolume, buildDeviceGrown, buildDeviceReady, buildRemoveDevice } from './build.js'
 export type { Command, CommandAnswer, CommandKind, Commands, LogEntry, PoolPlan, SliceReason } from './commands.js'
 export { answeredBefore, apply, type Decision, decide } from './decide.js'
 export { holdsCopies as holdingCopies } from './deciders/devices.js'

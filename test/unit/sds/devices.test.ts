@@ -3,7 +3,7 @@ import { KiB, MiB } from '../../../src/base/units.js'
 import type { LogFields } from '../../../src/ports/index.js'
 import { startSds } from '../../../src/sds/daemon.js'
 import { SimWorld } from '../../support/index.js'
-import { Cluster, deviceIdOf, sdsIdOf } from './cluster.js'
+import { Cluster, deviceIdOf, poolId, sdsIdOf } from './cluster.js'
 import { mdmAt, systemId } from './fake-mdm.js'
 
 async function used(): Promise<Cluster> {
@@ -126,6 +126,59 @@ t.test('system: an SDS of another system ends with the error that names both', a
   const error = await cluster.clock.finish(daemon.failed!)
   t.match(error, { code: 'WRONG_SYSTEM' })
   await cluster.clock.finish(daemon.stop())
+  await cluster.end()
+})
+
+t.test('devices: one that has failed is made anew on request, empty, and serves on', async t => {
+  const cluster = await used()
+  const { disks } = cluster.ports.get(1)!
+  for (const operation of ['write', 'sync'] as const) disks.fail('/disks/1', { operation, error: 'EIO' })
+  const client = await cluster.client(1)
+  // It waits for a record without the failed copy.
+  client.write(0, 0, Buffer.alloc(4 * KiB, 'e')).catch(() => {})
+  const errorOf = () => cluster.mdm.status.get(sdsIdOf(1))?.[0]?.error
+  await cluster.until(() => errorOf() === 'EIO')
+  const params = { deviceId: deviceIdOf(1), systemId, path: '/disks/1' }
+  disks.heal('/disks/1')
+  await t.rejects(
+    cluster.clock.finish(cluster.mdm.ask(sdsIdOf(1), 'resetDevice', params)),
+    { message: 'NOT_READY' },
+    'what the map calls a copy is not erased',
+  )
+  const { secondary } = cluster.record(0)
+  cluster.mdm.change(poolId, [0, 1, 2, 3], { primary: secondary!, secondary: null })
+  const answer = await cluster.clock.finish(cluster.mdm.ask(sdsIdOf(1), 'resetDevice', params))
+  t.match(answer, { path: '/disks/1' })
+  await cluster.until(() => errorOf() === null)
+  t.equal(cluster.mdm.status.get(sdsIdOf(1))![0]!.slotsUsed, 0)
+  await cluster.end()
+})
+
+t.test('devices: another disk that has come to be found at the path of a failed one is not taken', async t => {
+  const cluster = await used()
+  const { disks } = cluster.ports.get(1)!
+  await cluster.stop(1)
+  disks.rename('/disks/1', '/away/1')
+  await (await disks.open('/disks/1', { createBytes: 16 * MiB, direct: true })).close()
+  disks.files.get('/disks/1')!.write(MiB - 4 * KiB, Buffer.alloc(4 * KiB, 'x'))
+  await cluster.boot(1)
+  await cluster.until(() => cluster.mdm.status.get(sdsIdOf(1))?.[0]?.error != null)
+  cluster.mdm.change(poolId, [0, 1, 2, 3], { primary: cluster.record(0).secondary!, secondary: null })
+  const params = { deviceId: deviceIdOf(1), systemId, path: '/disks/1' }
+  await t.rejects(cluster.clock.finish(cluster.mdm.ask(sdsIdOf(1), 'resetDevice', params)), { message: /FOREIGN/ })
+  await cluster.end()
+})
+
+t.test('devices: what a disk has grown by is taken in on request', async t => {
+  const cluster = await used()
+  const file = cluster.ports.get(1)!.disks.files.get('/disks/1')!
+  await cluster.until(() => cluster.mdm.status.has(sdsIdOf(1)))
+  const { slotsTotal } = cluster.mdm.status.get(sdsIdOf(1))![0]!
+  file.sizeBytes += 8 * MiB
+  const answer = await cluster.clock.finish(cluster.mdm.ask(sdsIdOf(1), 'growDevice', { deviceId: deviceIdOf(1) }))
+  t.same(answer, { capacityBytes: (slotsTotal + 8) * MiB })
+  await cluster.until(() => cluster.mdm.status.get(sdsIdOf(1))![0]!.slotsTotal === slotsTotal + 8)
+  t.ok(await readsBack(cluster))
   await cluster.end()
 })
 

@@ -91,6 +91,41 @@ export const deviceCommands = [
   }),
   defineCommand({
     noun: 'device',
+    action: 'clear-error',
+    verb: 'clear_sds_device_error',
+    aliases: ['clear_device_error'],
+    summary: 'Lets a failed device that works again take part again; it begins empty',
+    options: { ...namesDevice, ...namesSds },
+    choices: [oneDevice, anySds],
+    shorts,
+    async run(values, { mdm, report }) {
+      const { id, path } = deviceOf(await report(), values)
+      await mdm.request('clearDeviceError', { device: id })
+      return { text: `Successfully cleared the error of device ${path}. Object ID ${id}`, data: { id, path } }
+    },
+  }),
+  defineCommand({
+    noun: 'device',
+    action: 'modify-capacity',
+    verb: 'modify_sds_device_capacity',
+    aliases: ['modify_device_capacity'],
+    summary: 'Takes in what the file or disk of a device has grown by',
+    options: { ...namesDevice, ...namesSds },
+    choices: [oneDevice, anySds],
+    shorts,
+    async run(values, { mdm, report }) {
+      const { id, path, capacityBytes: beforeBytes } = deviceOf(await report(), values)
+      const { capacityBytes } = await mdm.request('growDevice', { device: id })
+      const sizes = `${formatSize(beforeBytes)} to ${formatSize(capacityBytes)}`
+      const text =
+        capacityBytes > beforeBytes
+          ? `Successfully changed the capacity of device ${path} from ${sizes}.`
+          : `Device ${path} has not grown: its capacity is ${formatSize(capacityBytes)}.`
+      return { text: `${text} Object ID ${id}`, data: { id, path, beforeBytes, capacityBytes } }
+    },
+  }),
+  defineCommand({
+    noun: 'device',
     action: 'query',
     verb: 'query_device',
     summary: 'Shows a device',

@@ -122,6 +122,7 @@ export const sdsCommands = [
         ['Fault set', nameIn(report.faultSets, sds.faultSetId)],
         ['Address', `${sds.endpoint.host}:${sds.endpoint.port}`],
         ['GUID', sds.guid],
+        ['Thrown out', oscillationWord(sds)],
       ])
       const list = devices.length > 0 ? `:\n${deviceTable(report, devices)}` : ')'
       const head = `SDS ${sds.name} (Id: ${sds.id})`
@@ -144,9 +145,10 @@ export const sdsCommands = [
         nameIn(report.faultSets, sds.faultSetId),
         `${sds.endpoint.host}:${sds.endpoint.port}`,
         sds.devices,
+        sds.oscillations?.medium ?? 0,
         stateOf(sds),
       ])
-      const head = ['SDS', 'ID', 'Protection domain', 'Fault set', 'Address', 'Devices', 'State']
+      const head = ['SDS', 'ID', 'Protection domain', 'Fault set', 'Address', 'Devices', 'Thrown out', 'State']
       const list = rows.length > 0 ? `\n${formatTable(head, rows)}` : ''
       return { text: `Query-all-SDS returned ${report.sdss.length} SDS nodes.${list}`, data: report.sdss }
     },
@@ -156,6 +158,12 @@ export const sdsCommands = [
 const stateOf = (sds: SystemReport['sdss'][number]): string =>
   `${connectedWord(sds.connected)}, ${sds.incarnation > 0 ? 'Joined' : 'JoinPending'}` +
   `${sds.maintenance ? ', Maintenance' : ''}${sds.removing ? ', Removing' : ''}`
+
+/** How often its partners could not reach it and went on without it. */
+function oscillationWord({ oscillations }: SystemReport['sdss'][number]): string {
+  const { short, medium, long } = oscillations ?? { short: 0, medium: 0, long: 0 }
+  return `${short} times in the last minute, ${medium} in the last hour, ${long} in the last day`
+}
 
 function parseDeviceSize(given: string): number {
   return parseSize(given, 'the device size')

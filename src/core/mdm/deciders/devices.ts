@@ -9,11 +9,14 @@ import type { PoolPlan } from '../commands.js'
 import { checkLimit, type Deciders, done, drop, find, put, rows } from '../decider.js'
 import { checkName, checkUnique } from '../names.js'
 import { hasVolumes, mapWithDevice, planChanges } from '../plan.js'
+import { withWaiting } from '../settlement.js'
 import { type MdmState, nextId } from '../state.js'
 import { systemLimits } from '../system-limits.js'
 
 /** Devices: added as pending, ready once their SDS has initialised them. */
-export const deviceDeciders: Deciders<'addDevice' | 'deviceReady' | 'renameDevice' | 'removeDevice'> = {
+export const deviceDeciders: Deciders<
+  'addDevice' | 'deviceReady' | 'abandonDevice' | 'deviceCleared' | 'deviceGrown' | 'renameDevice' | 'removeDevice'
+> = {
   addDevice(state, { sdsId, poolId, path, name }) {
     const sds = find(state, 'sdss', sdsId)
     const pool = find(state, 'pools', poolId)
@@ -74,6 +77,32 @@ export const deviceDeciders: Deciders<'addDevice' | 'deviceReady' | 'renameDevic
     return done(put('devices', ready), ...tableAfter(state, device, ready, plan))
   },
 
+  abandonDevice(state, { id }) {
+    const device = findFailed(state, id)
+    if (holdsCopies(state, id))
+      throw new StorageError('IN_USE', {
+        detail: 'the failed device holds the only copy of some data: it cannot begin anew',
+        device: device.name,
+        remedy: 'restart its SDS once the device works, so that what it holds is read again; then repeat this',
+      })
+    return done(...forgotten(state, device), put('devices', withWaiting(device, null)))
+  },
+
+  deviceCleared(state, { id, capacityBytes, path }) {
+    const device = findFailed(state, id)
+    const { incarnation } = find(state, 'sdss', device.sdsId)
+    const ready: Device = { ...device, state: 'ready', capacityBytes, path, incarnation }
+    return done(...forgotten(state, device), put('devices', ready))
+  },
+
+  deviceGrown(state, { id, capacityBytes, plan }) {
+    const device = find(state, 'devices', id)
+    if (device.state === 'pending' || capacityBytes <= device.capacityBytes || capacityBytes % chunkBytes !== 0)
+      return done()
+    const grown = { ...device, capacityBytes }
+    return done(put('devices', grown), ...tableAfter(state, device, grown, plan))
+  },
+
   renameDevice(state, { id, name }) {
     const device = find(state, 'devices', id)
     checkName('device', name)
@@ -95,6 +124,17 @@ export const deviceDeciders: Deciders<'addDevice' | 'deviceReady' | 'renameDevic
     const changes = [...tableAfter(state, device, null, plan), ...forgotten(state, device), drop('devices', id)]
     return { changes, answer: { removed: true } }
   },
+}
+
+function findFailed(state: MdmState, id: DeviceId): Device {
+  const device = find(state, 'devices', id)
+  if (device.state === 'failed') return device
+  throw new StorageError('BAD_ARGUMENT', {
+    detail: 'the device has not failed',
+    device: device.name,
+    state: device.state,
+    remedy: 'there is nothing to clear',
+  })
 }
 
 /** Throws unless the pool can do without the devices: two copies can be placed, and its volumes fit beside the spare. */

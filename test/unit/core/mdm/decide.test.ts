@@ -1,7 +1,7 @@
 import t from 'tap'
-import type { FaultSetId, SystemId, VolumeId } from '../../../../src/base/ids.js'
+import type { DeviceId, FaultSetId, SystemId, VolumeId } from '../../../../src/base/ids.js'
 import { GiB } from '../../../../src/base/units.js'
-import { digest } from '../../../../src/core/mdm/index.js'
+import { buildDeviceGrown, digest } from '../../../../src/core/mdm/index.js'
 import type { IoPolicy } from '../../../../src/model/index.js'
 import {
   addDevice,
@@ -220,6 +220,48 @@ t.test('a device that goes is nobody’s copy that left any more', async t => {
   t.same(machine.do('removeDevice', removeDeviceCommand(made, devices[0]!)), { removed: true })
   t.ok(machine.slices(pool).every(({ left = null }) => left === null))
   t.ok(machine.slices(pool).some(({ secondary, epoch }) => secondary === null && epoch > high))
+})
+
+t.test('a failed device begins anew only where no slice names it, and nobody waits for its marks then', async t => {
+  const made = four()
+  const { machine, pool, devices } = made
+  addVolume(made, 'v', 8, 'thin')
+  const [id] = devices as [DeviceId]
+  t.equal(machine.refused('abandonDevice', { id }).code, 'BAD_ARGUMENT', 'it has not failed')
+  const device = machine.state.map.tables.devices.get(id)!
+  machine.state.map.tables.devices.set(id, { ...device, state: 'failed' })
+  t.match(machine.refused('abandonDevice', { id }), { code: 'IN_USE' }, 'it may hold the only copy of something')
+  const table = machine.slices(pool).map(record => {
+    const { primary, secondary } = record
+    const other = primary === id ? secondary! : primary
+    return [primary, secondary].includes(id) ? { ...record, primary: other, secondary: null, left: id } : record
+  })
+  machine.state.map.slices.set(pool, table)
+  machine.do('abandonDevice', { id })
+  t.ok(machine.slices(pool).every(({ left = null }) => left !== id))
+  t.equal(machine.state.map.tables.devices.get(id)!.state, 'failed', 'not before it is empty')
+  machine.do('deviceCleared', { id, capacityBytes: 32 * GiB, path: '/dev/anew' })
+  t.match(machine.state.map.tables.devices.get(id), { state: 'ready', capacityBytes: 32 * GiB, path: '/dev/anew' })
+  t.equal(machine.refused('deviceCleared', { id, capacityBytes: GiB, path: '/' }).code, 'BAD_ARGUMENT')
+})
+
+t.test('a device grows, and never shrinks; an empty pool is planned by its new size', async t => {
+  const made = four()
+  const { machine, pool, devices } = made
+  const id = devices[0]!
+  const copies = () => machine.slices(pool).filter(({ primary, secondary }) => [primary, secondary].includes(id)).length
+  const before = copies()
+  const capacity = () => machine.state.map.tables.devices.get(id)!.capacityBytes
+  for (const capacityBytes of [8 * GiB, capacity(), 24 * GiB + 1])
+    machine.do('deviceGrown', buildDeviceGrown(machine.state, id, capacityBytes))
+  t.equal(capacity(), 16 * GiB)
+  machine.do('deviceGrown', buildDeviceGrown(machine.state, id, 24 * GiB))
+  t.equal(capacity(), 24 * GiB)
+  t.ok(copies() > before)
+  addVolume(made, 'v', 8, 'thin')
+  const table = machine.slices(pool)
+  machine.do('deviceGrown', buildDeviceGrown(machine.state, id, 32 * GiB))
+  t.equal(machine.slices(pool), table, 'what holds data is moved by joining copies')
 })
 
 t.test('policies: ScaleIO’s ranges; null goes back to the default', async t => {
