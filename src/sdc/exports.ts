@@ -31,8 +31,13 @@ export class Exports implements ExportTable {
     return [...this.#volumes.values()]
   }
 
+  /** For a client at a socket: he may outlive this host's boot. (The kernel is given its volumes by `opened`.) */
   find(name: string): BlockBackend | undefined {
-    for (const volume of this.#volumes.values()) if (volume.name === name) return volume
+    for (const volume of this.#volumes.values()) {
+      if (volume.name !== name) continue
+      volume.notes.noteOutliving()
+      return volume
+    }
     return undefined
   }
 
@@ -58,6 +63,7 @@ export class Exports implements ExportTable {
       }
     for (const [mappingId, mapped] of wanted) {
       const volume = this.#volumes.get(mappingId)
+      if (mapped.isShared) volume?.notes.noteOutliving()
       if (volume !== undefined) volume.update(mapped)
       else step.opened.push(this.#open(map, mapped))
     }
@@ -79,7 +85,8 @@ export class Exports implements ExportTable {
     const { volume, pool, mapping } = mapped
     const mappingNumber = numberOfId(mapping.id)
     const epochs = epochsOf(map, pool.id, pool.sliceCount)
-    const notes = FlushFile.open({ state, log, bootId, volumeId: volume.id, mapping: mappingNumber, epochs })
+    const { isShared } = mapped
+    const notes = FlushFile.open({ state, log, bootId, volumeId: volume.id, mapping: mappingNumber, epochs, isShared })
     const client = new VolumeClient({ path, notes, ioTimeoutMs, ...mapped })
     this.#volumes.set(mapping.id, client)
     log.info('volume.mapped', { volumeId: volume.id, name: volume.name, sizeBytes: volume.sizeBytes })

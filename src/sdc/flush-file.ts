@@ -11,6 +11,8 @@ export interface FlushFileOptions {
   mapping: number
   /** Epochs of the slices, now. */
   epochs: Uint32Array
+  /** Other SDCs write to the volume, too. */
+  isShared: boolean
 }
 
 /** Beyond so many cells one write of the whole file is cheaper. */
@@ -25,7 +27,8 @@ export const volumeOfFlushFile = (name: string): string | null => /^flush-([0-9a
  */
 export class FlushFile {
   readonly dirty: DirtySlices
-  readonly #file: StateFile | null
+  #file: StateFile | null
+  #hasOutliving: boolean
   readonly #cell = Buffer.alloc(4)
   #broken: boolean
   /** More may differ from the notes in memory than the cells that a caller names. */
@@ -35,9 +38,11 @@ export class FlushFile {
     readonly options: FlushFileOptions,
     dirty: DirtySlices,
     file: StateFile | null,
+    hasOutliving: boolean,
   ) {
     this.dirty = dirty
     this.#file = file
+    this.#hasOutliving = hasOutliving
     this.#broken = file === null
   }
 
@@ -45,24 +50,43 @@ export class FlushFile {
   static open(options: FlushFileOptions): FlushFile {
     const { state, log, volumeId } = options
     const name = flushFileName(volumeId)
-    const { found, ...notes } = readFlushImage(
+    const { found, hasOutliving, ...notes } = readFlushImage(
       mutate('lose-the-flush-set-with-the-SDC') ? null : contentOf(state, name),
       options,
     )
     const dirty = new DirtySlices(notes)
     if (found !== 'none') log.info('flush.file', { volumeId, found, dirty: !dirty.isClean })
     try {
-      state.write(name, flushImageOf(dirty, options))
-      return new FlushFile(options, dirty, state.open(name))
+      state.write(name, flushImageOf(dirty, { ...options, hasOutliving }))
+      return new FlushFile(options, dirty, state.open(name), hasOutliving)
     } catch (error) {
       log.error('flush.fileBroken', { volumeId, reason: String(error), remedy: 'every write is made durable at once' })
-      return new FlushFile(options, dirty, null)
+      return new FlushFile(options, dirty, null, hasOutliving)
     }
   }
 
   /** False: nothing that needs a note may be answered; it has to be durable instead. */
   get usable(): boolean {
     return !this.#broken
+  }
+
+  /**
+   * Before somebody is served who may outlive this boot with answers that he relies upon: anybody but this host's kernel.
+   * Durable when it returns; or else every change is made durable from now on.
+   */
+  noteOutliving(): void {
+    if (this.#hasOutliving || this.#broken) return
+    this.#hasOutliving = true
+    const { state, volumeId, log } = this.options
+    const name = flushFileName(volumeId)
+    try {
+      state.write(name, this.#image())
+      this.#file!.close()
+      this.#file = state.open(name)
+    } catch (error) {
+      log.error('flush.fileBroken', { volumeId, reason: String(error), remedy: 'every write is made durable at once' })
+      this.#broken = true
+    }
   }
 
   /** Before a change is answered that is not durable. False if it could not be noted. */
@@ -90,7 +114,7 @@ export class FlushFile {
   rewrite(): void {
     if (this.#broken) return
     this.#isBehind = false
-    this.#write(0, flushImageOf(this.dirty, this.options))
+    this.#write(0, this.#image())
   }
 
   /** A flush ended half-way: the file still says more than is unflushed, until the next rewrite says all. */
@@ -107,6 +131,11 @@ export class FlushFile {
   remove(): void {
     this.close()
     this.options.state.remove(flushFileName(this.options.volumeId))
+  }
+
+  #image(): Buffer {
+    const { bootId, mapping } = this.options
+    return flushImageOf(this.dirty, { bootId, mapping, hasOutliving: this.#hasOutliving })
   }
 
   #write(atBytes: number, bytes: Buffer): boolean {

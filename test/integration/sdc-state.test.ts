@@ -35,7 +35,7 @@ t.test('state directory: one that cannot be made is a mistake of the configurati
 
 t.test('flush file: a process that is killed leaves its notes to the next one', async t => {
   const state = openStateDirectory(join(directory, 'flush'))
-  const options = { state, log: silentLog, bootId: 'boot', volumeId: '5eed00000000001f', mapping: 41 }
+  const options = { state, log: silentLog, bootId: 'boot', volumeId: '5eed00000000001f', mapping: 41, isShared: false }
   const killed = FlushFile.open({ ...options, epochs: new Uint32Array(1024).fill(3) })
   t.ok(killed.note(1000, 5))
   t.ok(killed.note(1000, 6))

@@ -4,6 +4,12 @@ import { assert } from '../../base/assert.js'
 export const cleanEpoch = 0xffff_ffff
 
 /**
+ * Instead of an epoch: something is unflushed that was answered in an earlier boot, to clients that have ended with it. A
+ * FLUSH covers it, as it does what any disk has in its cache; that some of it may be lost is nobody's concern.
+ */
+export const inheritedEpoch = cleanEpoch - 1
+
+/**
  * What FLUSH of one mapping has to cover (design section 4): for each slice the oldest epoch in which a change was
  * answered since the last successful flush. Notes are in two tables, so that a flush in progress covers what was answered
  * before it began and what comes meanwhile waits for the next one.

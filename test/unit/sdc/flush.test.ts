@@ -237,6 +237,7 @@ t.test('the next process flushes only what was left unflushed', async t => {
 t.test('after a reboot every slice counts as written since the last known flush', async t => {
   const world = await new World().start()
   const before = world.open()
+  before.notes.noteOutliving()
   await write(world, before, 0)
   t.equal(await flush(world, before), null)
   flushes(world)
@@ -249,6 +250,35 @@ t.test('after a reboot every slice counts as written since the last known flush'
   t.same(flushes(world), ['0 0:1 2:1 3:2', '1 0:1 1:1 3:2', '2 1:1 2:1'])
   t.equal(await flush(world, volume), null)
   t.same(flushes(world), [])
+})
+
+t.test('after a reboot that all clients shared, a first FLUSH covers everything and tells of no loss', async t => {
+  const world = await new World().start()
+  const before = world.open()
+  await write(world, before, 0)
+  flushes(world)
+  world.restart('boot-2')
+  const volume = world.open()
+  // Decided only when the servers are back, which may be later than this start.
+  world.move(0, { lossEpoch: 2 })
+  world.push()
+  t.equal(await flush(world, volume), null)
+  t.same(flushes(world), ['0 0:2 2:1 3:1', '1 0:2 1:1 3:1', '2 1:1 2:1'])
+  await write(world, volume, 0)
+  world.move(0, { lossEpoch: 3 })
+  world.push()
+  t.equal(await flush(world, volume), 'EIO', 'of what this boot wrote it hears')
+})
+
+t.test('whoever comes by a socket is told of a loss, whatever has restarted', async t => {
+  const world = await new World().start()
+  const before = world.open()
+  await write(world, before, 0)
+  before.notes.noteOutliving()
+  world.restart('boot-2')
+  world.move(0, { lossEpoch: 2 })
+  world.push()
+  t.equal(await flush(world, world.open()), 'EIO')
 })
 
 t.test('a loss is told again by the next process, if this one ends before a later FLUSH has succeeded', async t => {

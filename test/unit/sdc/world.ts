@@ -259,6 +259,7 @@ export class World implements DataPathHost {
       volumeId: volume.id,
       mapping: 41,
       epochs,
+      isShared: changes.shared ?? false,
     })
     const client = new VolumeClient({
       path: this.path,

@@ -8,7 +8,13 @@ const fresh = () =>
     flushedEpochs: new Uint32Array(slices).fill(1),
     dirtyEpochs: new Uint32Array(slices).fill(cleanEpoch),
   })
-const owner = { bootId: '4dc6b0b2-5f0a-4a3f-9a39-6bd0d3a6d9e1', mapping: 41, epochs: new Uint32Array(slices).fill(9) }
+const owner = {
+  bootId: '4dc6b0b2-5f0a-4a3f-9a39-6bd0d3a6d9e1',
+  mapping: 41,
+  epochs: new Uint32Array(slices).fill(9),
+  isShared: false,
+  hasOutliving: true,
+}
 
 t.test('notes keep the oldest epoch, whatever flushes and writes do', async () => {
   type Step = { kind: 'note'; slice: number; epoch: number } | { kind: 'begin' } | { kind: 'end'; done: boolean }
@@ -70,6 +76,41 @@ t.test('flush file: of another boot, every slice counts as written since its las
   dirty.note(2, 7)
   const { found, dirtyEpochs } = readFlushImage(flushImageOf(dirty, owner), { ...owner, bootId: 'another' })
   t.same([found, [...dirtyEpochs]], ['other boot', [1, 1, 1, 1]])
+})
+
+t.test(
+  'flush file: of another boot with which all clients ended, all is to be flushed, and no loss is told',
+  async t => {
+    const dirty = fresh()
+    dirty.note(2, 7)
+    const image = flushImageOf(dirty, { ...owner, hasOutliving: false })
+    const { dirtyEpochs, flushedEpochs, hasOutliving } = readFlushImage(image, { ...owner, bootId: 'another' })
+    t.same([hasOutliving, [...flushedEpochs]], [false, [9, 9, 9, 9]])
+    const next = new DirtySlices({ dirtyEpochs, flushedEpochs })
+    t.ok(next.note(1, 12), 'a change of this boot is noted')
+    t.same(next.beginFlush(false), [0, 1, 2, 3])
+    t.same(
+      [0, 1, 2].map(slice => next.hasLost(slice, 13)),
+      [false, true, false],
+      'only what this boot wrote can be lost to anybody',
+    )
+  },
+)
+
+t.test('flush file: clients that may outlive the boot are never forgotten', async t => {
+  const alone = flushImageOf(fresh(), { ...owner, hasOutliving: false })
+  const older = Buffer.from(alone)
+  older.writeUInt32BE(1, 8)
+  const next = { ...owner, bootId: 'another' }
+  t.equal(readFlushImage(alone, owner).hasOutliving, false)
+  for (const [image, reader] of [
+    [older, next],
+    [alone, { ...next, isShared: true }],
+    [flushImageOf(fresh(), owner), next],
+  ] as const) {
+    const { hasOutliving, dirtyEpochs } = readFlushImage(image, reader)
+    t.same([hasOutliving, [...dirtyEpochs]], [true, [1, 1, 1, 1]])
+  }
 })
 
 t.test('flush file: none, or another mapping’s, means that nothing was written', async t => {
