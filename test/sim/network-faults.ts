@@ -51,20 +51,29 @@ export class NetworkFaults {
     if (this.striker.random.integer(2) === 0) this.#network.drop(a, b)
   }
 
-  /** Two sides that do not see each other. */
+  /** Two sides that do not see each other; one such parting at a time. */
   split(): void {
+    if (this.#isSplit) return
+    this.#isSplit = true
     const { random } = this.striker
+    const { plan } = this.striker.cluster
     const sides: [string[], string[]] = [[], []]
-    for (const name of this.#names) sides[random.integer(2)]!.push(name)
-    const ms = 500 + random.integer(this.striker.cluster.plan.leaseMs + 3_000)
+    // Any two sides; or one SDS that has a client on its side, and nobody else.
+    const pair = [`sds-${1 + random.integer(plan.sdss)}`, `sdc-${1 + random.integer(plan.sdcs)}`]
+    const isPair = random.integer(2) === 0
+    for (const name of this.#names) sides[isPair ? Number(!pair.includes(name)) : random.integer(2)]!.push(name)
+    const ms = 500 + random.integer(plan.leaseMs + 3_000)
     this.striker.say(`${sides[0].join(' ')} | ${sides[1].join(' ')} for ${ms} ms`)
     this.striker.situations.reached('two-way partition')
     const pairs = sides[0].flatMap(a => sides[1].map(b => [a, b] as const))
     for (const [a, b] of pairs) this.#network.cut(a, b)
     this.striker.forMs(ms, () => {
+      this.#isSplit = false
       for (const [a, b] of pairs) this.#rejoin(a, b)
     })
   }
+
+  #isSplit = false
 
   mute(): void {
     const [a, b] = this.#pair()

@@ -11,6 +11,8 @@ export interface RunPlan {
   /** All SDCs write to every volume; else each volume has one SDC. */
   isShared: boolean
   sliceCount: number
+  /** The first SDC does little else than read: it is never held up by writes that wait. */
+  hasReader: boolean
   /** Chunks that the load touches in each volume. */
   hotChunks: number
   /** Requests that each SDC has under way on each volume. */
@@ -123,5 +125,6 @@ export function planOf(seed: number, allowed: readonly FaultKind[] = faultKinds)
     graceMs: pick(60_000, 60_000, 400, 3_000),
     releaseMs: pick(400, 400, 3_000),
     spareSdss: pick(0, 0, 1, 2),
+    hasReader: sdcs > 1 && random.integer(3) === 0,
   }
 }

@@ -15,8 +15,22 @@ const calm: Partial<RunPlan> = { ...common, depth: 4, hotChunks: 6, thinkMs: 20,
 /** Copies are moved, and replaced by others. */
 const moving: Partial<RunPlan> = { graceMs: 400, spareSdss: 1, devicesPerSds: 2, sliceCount: 4 }
 /** Two clients of one volume. */
-const shared: Partial<RunPlan> = { sdcs: 2, isShared: true }
-const split: Partial<RunPlan> = { sdss: 3, faultSets: 3, faultMs: 12_000, faultEveryMs: 1_500 }
+const shared: Partial<RunPlan> = { sdcs: 2, isShared: true, hasReader: true }
+/** Requests that go on as long as the faults do. */
+const steady: Partial<RunPlan> = { ...common, depth: 2, hotChunks: 2, thinkMs: 20, requestsMax: 5_000 }
+/** All in one slice: what a client asks for is all on its side, or nothing is. */
+const split: Partial<RunPlan> = {
+  ...steady,
+  ...shared,
+  sdss: 3,
+  faultSets: 3,
+  spareSdss: 0,
+  sliceCount: 1,
+  hotChunks: 1,
+  depth: 4,
+  faultMs: 20_000,
+  faultEveryMs: 1_500,
+}
 
 export const planted: { [M in Mutation]?: Planted } = {
   'acknowledge-before-the-secondary': { focus: { ...busy, faults: ['cut-and-crash'] }, seedsMax: 20 },
@@ -74,7 +88,9 @@ export const planted: { [M in Mutation]?: Planted } = {
   },
   'stop-cleanly-with-unfinished-requests': {
     focus: {
-      ...busy,
+      ...steady,
+      sdss: 3,
+      faultSets: 3,
       resends: false,
       faultMs: 12_000,
       faultEveryMs: 1_000,
@@ -91,39 +107,71 @@ export const planted: { [M in Mutation]?: Planted } = {
     seedsMax: 30,
   },
   'drop-the-write-intent-mark': { focus: { ...calm, marksIdleMs: 200, faults: ['power-sds'] }, seedsMax: 20 },
-  'await-a-visible-mark': { focus: { ...busy, marksIdleMs: 200, faults: ['power-sds'] }, seedsMax: 20 },
+  'await-a-visible-mark': {
+    focus: { ...calm, hotChunks: 24, marksIdleMs: 200, faultEveryMs: 300, faults: ['power-all', 'slow-disk'] },
+    seedsMax: 30,
+  },
   'remove-without-a-mark': {
-    focus: { ...calm, marksIdleMs: 200, wholePercent: 40, faults: ['crash-sds', 'power-sds'] },
+    focus: {
+      ...steady,
+      hotChunks: 24,
+      thinkMs: 40,
+      marksIdleMs: 100,
+      wholePercent: 60,
+      faults: ['crash-sds', 'power-sds'],
+    },
     seedsMax: 20,
   },
   'clear-a-mark-that-was-touched': { focus: { ...busy, marksIdleMs: 200, faults: ['power-sds'] }, seedsMax: 20 },
   'clear-marks-without-a-sync': { focus: { ...calm, marksIdleMs: 200, faults: ['power-sds'] }, seedsMax: 20 },
   'ignore-own-marks': { focus: { ...calm, marksIdleMs: 200, faults: ['crash-sds'] }, seedsMax: 20 },
-  'ignore-the-marks-of-who-returns': { focus: { ...calm, marksIdleMs: 200, faults: ['power-sds'] }, seedsMax: 20 },
+  'ignore-the-marks-of-who-returns': {
+    focus: {
+      ...steady,
+      hotChunks: 24,
+      depth: 4,
+      marksIdleMs: 100,
+      resends: false,
+      faultMs: 8_000,
+      faultEveryMs: 300,
+      faults: ['cut-and-crash', 'crash-sdc', 'crash-host', 'slow-link'],
+    },
+    seedsMax: 30,
+  },
   'fill-every-copy-by-marks': {
     focus: { ...calm, ...moving, marksIdleMs: 200, faultMs: 12_000, faultEveryMs: 1_500, faults: ['fault-set-away'] },
     seedsMax: 20,
   },
   'fill-before-the-lease-wait-is-over': {
-    focus: { ...busy, ...shared, ...split, leaseMs: 20_000, graceMs: 200, faults: ['split', 'crash-sds'] },
+    focus: { ...split, leaseMs: 20_000, graceMs: 200, faults: ['split', 'crash-sds'] },
     seedsMax: 40,
   },
-  'skip-the-lease-wait': { focus: { ...busy, ...shared, ...split, leaseMs: 8_000, faults: ['split'] }, seedsMax: 30 },
-  'answer-reads-without-a-lease': { focus: { ...busy, ...shared, ...split, faults: ['split'] }, seedsMax: 30 },
+  'skip-the-lease-wait': { focus: { ...split, leaseMs: 8_000, faults: ['split'] }, seedsMax: 30 },
+  'answer-reads-without-a-lease': { focus: { ...split, faults: ['split'] }, seedsMax: 30 },
   'grant-leases-regardless-of-slices': {
-    focus: { ...busy, ...shared, ...split, releaseMs: 4_000, faults: ['cut', 'clog', 'maintenance'] },
+    focus: { ...split, releaseMs: 4_000, faults: ['cut', 'clog', 'maintenance'] },
     seedsMax: 40,
   },
-  'forget-grants-on-restart': {
-    focus: { ...busy, ...shared, ...split, leaseMs: 15_000, faults: ['split', 'restart-sds'] },
-    seedsMax: 40,
-  },
+  'forget-grants-on-restart': { focus: { ...split, leaseMs: 15_000, faults: ['split', 'restart-sds'] }, seedsMax: 40 },
   'swap-with-unfinished-writes': {
-    focus: { ...busy, resends: false, faultMs: 10_000, faults: ['crash-sds', 'crash-sdc', 'slow-link'] },
+    focus: {
+      ...steady,
+      depth: 8,
+      resends: false,
+      faultMs: 10_000,
+      faultEveryMs: 400,
+      faults: ['crash-sds', 'crash-sdc', 'slow-link'],
+    },
     seedsMax: 30,
   },
   'accept-an-old-answer': {
-    focus: { ...busy, faultMs: 10_000, faults: ['crash-sds', 'slow-link', 'restart-sds'] },
+    focus: {
+      ...steady,
+      depth: 8,
+      faultMs: 10_000,
+      faultEveryMs: 400,
+      faults: ['crash-sds', 'slow-link', 'restart-sds'],
+    },
     seedsMax: 30,
   },
 }

@@ -24,13 +24,19 @@ class Play {
     readonly host: StoreHost,
     public store: DeviceStore,
     seed: number,
+    /** Slots change hands without a pause, and nothing but power losses comes between. */
+    readonly isCrowded = false,
   ) {
     this.random = seededRandom(seed + 7_000_000)
   }
 
   async step(): Promise<void> {
     const dice = this.random.integer(100)
-    if (dice < 58) this.beginSomething()
+    if (this.isCrowded) {
+      if (dice < 50) this.beginSomething()
+      else if (dice < 95) await this.host.clock.runFor(this.random.integer(40) / 10)
+      else await this.crash('power')
+    } else if (dice < 58) this.beginSomething()
     else if (dice < 64) this.beginSync()
     else if (dice < 70) this.beginClearing()
     else if (dice < 93) await this.host.clock.runFor(this.random.integer(40) / 10)
@@ -249,9 +255,12 @@ class Play {
 }
 
 /** Plays one seed; returns what went wrong, or null, and what happened. */
-export async function playSeed(seed: number): Promise<{ wrong: string | null; seen: Play['seen'] }> {
+export async function playSeed(
+  seed: number,
+  { isCrowded = false } = {},
+): Promise<{ wrong: string | null; seen: Play['seen'] }> {
   const host = await StoreHost.withDevice({ slots, seed, direct: seed % 3 !== 0 })
-  const play = new Play(host, await host.open(), seed)
+  const play = new Play(host, await host.open(), seed, isCrowded)
   for (let step = 0; step < 120 && play.wrong === null; step++) {
     try {
       await play.step()
