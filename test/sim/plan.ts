@@ -11,7 +11,7 @@ export interface RunPlan {
   /** All SDCs write to every volume; else each volume has one SDC. */
   isShared: boolean
   sliceCount: number
-  /** The first SDC does little else than read: it is never held up by writes that wait. */
+  /** The first SDC does nothing but read: it is never held up by writes that wait. */
   hasReader: boolean
   /** Chunks that the load touches in each volume. */
   hotChunks: number
@@ -73,6 +73,13 @@ export const faultKinds = [
   'split',
   'fault-set-away',
   'stop-while-parted',
+  'write-half-done',
+  'source-dies-filling',
+  'source-lost-after-filling',
+  'part-primary',
+  'part-primary-and-show-it-its-successor',
+  'part-primary-and-restart-its-secondary',
+  'part-primary-and-lose-its-successor',
   'read-error',
   'write-error',
   'sync-error',
