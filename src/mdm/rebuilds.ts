@@ -1,4 +1,4 @@
-import type { DeviceId, PoolId } from '../base/ids.js'
+import type { DeviceId, PoolId, SdsId } from '../base/ids.js'
 import { chunkBytes } from '../base/units.js'
 import { holdingCopies, type SliceReason } from '../core/mdm/index.js'
 import { readyDevices } from '../core/placement/index.js'
@@ -9,6 +9,7 @@ import type { Timer } from '../ports/index.js'
 import type { Mdm } from './context.js'
 import { finishRemoval, finishSds } from './device-handlers.js'
 import { type PoolProgress, PoolProgresses } from './progress.js'
+import { Reach } from './reach.js'
 import { Swaps } from './swaps.js'
 
 const lookMs = 500
@@ -22,6 +23,7 @@ export class Rebuilds {
   readonly #missingSinceMs = new Map<PoolId, Map<number, number>>()
   readonly #awaySinceMs = new Map<DeviceId, number>()
   readonly #progresses = new PoolProgresses()
+  readonly reach: Reach
   readonly #swaps: Swaps
   readonly #finishing = new Set<string>()
   readonly #asking = new Set<PoolId>()
@@ -30,6 +32,7 @@ export class Rebuilds {
   #isClosed = false
 
   constructor(readonly mdm: Mdm) {
+    this.reach = new Reach(mdm)
     this.#swaps = new Swaps(mdm)
   }
 
@@ -55,6 +58,11 @@ export class Rebuilds {
     })
   }
 
+  /** See `Swaps`. */
+  handOver(sdsId: SdsId): Promise<void> {
+    return this.#swaps.handOver(sdsId)
+  }
+
   progressOf(poolId: PoolId): PoolProgress {
     return this.#progresses.of(poolId)
   }
@@ -62,6 +70,7 @@ export class Rebuilds {
   look(): void {
     const { map } = this.mdm
     this.#noteAway()
+    this.reach.look()
     for (const pool of map.tables.pools.values()) {
       this.#noteMissing(pool.id)
       if (map.slices.has(pool.id)) this.#lookAt(pool)
@@ -79,7 +88,9 @@ export class Rebuilds {
       const some = plan.abandons.length + plan.rebuilds.length + plan.moves.length > 0
       if (some) void this.#ask(pool)
     }
-    if (plan.swaps.length > 0) this.#swaps.ask(pool.id, plan.swaps)
+    const urgent = this.reach.swapsOf(pool.id)
+    if (urgent.length > 0) this.#swaps.ask(pool.id, urgent, 'primary out of reach')
+    else if (plan.swaps.length > 0) this.#swaps.ask(pool.id, plan.swaps, 'roles swapped')
   }
 
   #plan(pool: StoragePool): FillPlan {
@@ -130,8 +141,10 @@ export class Rebuilds {
     const missing = this.#missingSinceMs.get(pool.id)
     const nowMs = mdm.ports.clock.nowMs()
     const ready = new Map<DeviceId, boolean>()
-    for (const { id, sdsId } of state.map.tables.devices.values())
-      ready.set(id, watch.isLively(sdsId) && watch.isPresent(id) && !state.map.tables.sdss.get(sdsId)?.maintenance)
+    for (const { id, sdsId } of state.map.tables.devices.values()) {
+      const isThere = watch.isLively(sdsId) && watch.isPresent(id)
+      ready.set(id, isThere && !state.map.tables.sdss.get(sdsId)?.maintenance && !registry.isLeaving(sdsId))
+    }
     return {
       map: state.map,
       epochHigh: state.epochHigh,
@@ -140,6 +153,7 @@ export class Rebuilds {
       isJoiningFull: (slice, epoch) => registry.isJoiningFull(pool.id, slice, epoch),
       freeChunks: id => registry.freeChunks(id),
       chunksPerSlice: Math.ceil(registry.inUseBytes(pool.id) / chunkBytes / 2 / pool.sliceCount),
+      mayLead: id => this.reach.mayLead(id),
       arePartedNow: (one, two) => watch.arePartedNow(one, two),
     }
   }

@@ -73,6 +73,7 @@ export class Faults implements Striker {
       stall: () => this.#stall(),
       cut: () => this.#network.cut(),
       split: () => this.#network.split(),
+      'sdc-cut': () => this.#network.sdcCut(),
       mute: () => this.#network.mute(),
       drop: () => this.#network.drop(),
       'cut-and-crash': () => this.#cutAndCrash(),

@@ -71,6 +71,7 @@ export const faultKinds = [
   'slow-link',
   'slow-disk',
   'split',
+  'sdc-cut',
   'fault-set-away',
   'stop-while-parted',
   'read-error',

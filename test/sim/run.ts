@@ -300,6 +300,9 @@ function situationOf(event: string, fields: Record<string, unknown>): Situation 
   switch (event) {
     case 'slices.joined':
       return (fields.joined as number) > 0 ? 'copy joined' : null
+    case 'slices.changed':
+      if (fields.why === 'roles handed over') return 'roles handed over at a clean stop'
+      return fields.why === 'primary out of reach' ? 'roles moved to where an SDC reaches them' : null
     case 'sds.resync-restart':
       return 'filling interrupted'
     case 'slices.waiting':

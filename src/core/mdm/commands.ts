@@ -20,6 +20,8 @@ export type SliceReason =
   | 'rebuild'
   | 'rebalance'
   | 'roles swapped'
+  | 'roles handed over'
+  | 'primary out of reach'
   | 'fill abandoned'
 
 /** A pool's new slice table: the planner's result, only checked when it is applied. `null`: it can have none. */

@@ -22,6 +22,7 @@ class Scene {
   readonly away = new Set<DeviceId>()
   readonly full = new Set<DeviceId>()
   readonly fullSlices = new Set<string>()
+  readonly outOfReach = new Set<DeviceId>()
   missingMs = 0
   chunksPerSlice = 8
   freeChunks = 10_000
@@ -80,6 +81,7 @@ class Scene {
       isJoiningFull: (slice, epoch) => this.fullSlices.has(`${slice} ${epoch}`),
       freeChunks: id => (this.full.has(id) ? 0 : this.freeChunks),
       chunksPerSlice: this.chunksPerSlice,
+      mayLead: id => !this.outOfReach.has(id),
       arePartedNow: () => false,
     }
     return planFills(facts, pool, this.wish(gone))
@@ -261,6 +263,9 @@ t.test('rebalance: roles come back to where they were wished after a return', as
   t.equal(scene.plan().swaps.length, 0, 'not while they are filled')
   scene.finish([])
   t.equal(primaries(), 0)
+  scene.outOfReach.add(deviceAt(0))
+  t.equal(scene.plan().swaps.length, 0, 'nor while clients do not reach it')
+  scene.outOfReach.clear()
   scene.settle(t)
   t.equal(primaries(), before)
 })
