@@ -4,6 +4,7 @@ import { seededRandom } from '../support/index.js'
 import { checkDevices, isCounted, isTidy, RecordWatch } from './checks.js'
 import { mappingsOf, SimCluster, type SimProcess } from './cluster.js'
 import { Faults } from './faults.js'
+import { Invariants } from './invariants.js'
 import { Operator } from './operator.js'
 import type { RunPlan } from './plan.js'
 import { RegisterChecker, Violation } from './register-checker.js'
@@ -101,6 +102,11 @@ export class Run {
     this.#makeWorkloads()
     for (const workload of this.#workloads) workload.start()
     this.faults.start()
+    new Invariants(
+      cluster,
+      () => this.faults.wounds.isOpen,
+      error => this.fail(error),
+    ).start()
     await this.#until(plan.faultMs, () => false)
     cluster.transcript.say('faults end')
     this.faults.end()
