@@ -65,6 +65,11 @@ export type IoPolicy =
       appIopsThreshold: number
       appBandwidthKbPerSecThreshold: number
       quietPeriodMs: number
+      /**
+       * Of what applications move on a device, so much may be copied beside them while they use it all the time, if that is
+       * less than the bandwidth; the more the device rests, the nearer to the bandwidth. Absent: the bandwidth.
+       */
+      appPercent?: number
     }
 
 export interface Endpoint {
