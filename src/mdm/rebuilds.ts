@@ -13,6 +13,8 @@ import { Reach } from './reach.js'
 import { Swaps } from './swaps.js'
 
 const lookMs = 500
+/** After its start the MDM has heard of all SDSs that are there, and of what their devices hold. */
+const settledMs = 5_000
 /** After a change of slices: the next fills may begin. */
 const soonMs = 20
 
@@ -27,11 +29,15 @@ export class Rebuilds {
   readonly #swaps: Swaps
   readonly #finishing = new Set<string>()
   readonly #asking = new Set<PoolId>()
+  /** Whose totals are on their way into the map. */
+  readonly #noting = new Set<PoolId>()
+  readonly #startedAtMs: number
   #timer: Timer | null = null
   #soon: Timer | null = null
   #isClosed = false
 
   constructor(readonly mdm: Mdm) {
+    this.#startedAtMs = mdm.ports.clock.nowMs()
     this.reach = new Reach(mdm)
     this.#swaps = new Swaps(mdm)
   }
@@ -63,7 +69,8 @@ export class Rebuilds {
     return this.#swaps.handOver(sdsId)
   }
 
-  progressOf(poolId: PoolId): PoolProgress {
+  /** null: not known yet. */
+  progressOf(poolId: PoolId): PoolProgress | null {
     return this.#progresses.of(poolId)
   }
 
@@ -83,7 +90,7 @@ export class Rebuilds {
 
   #lookAt(pool: StoragePool): void {
     const plan = this.#plan(pool)
-    this.#progresses.note(this.mdm, pool, plan)
+    this.#noteProgress(pool, plan)
     if (!this.#asking.has(pool.id)) {
       const some = plan.abandons.length + plan.rebuilds.length + plan.moves.length > 0
       if (some) void this.#ask(pool)
@@ -91,6 +98,22 @@ export class Rebuilds {
     const urgent = this.reach.swapsOf(pool.id)
     if (urgent.length > 0) this.#swaps.ask(pool.id, urgent, 'primary out of reach')
     else if (plan.swaps.length > 0) this.#swaps.ask(pool.id, plan.swaps, 'roles swapped')
+  }
+
+  #noteProgress(pool: StoragePool, plan: FillPlan): void {
+    // What another MDM has begun to count is not over because nobody has reported here yet.
+    const isEarly = this.mdm.ports.clock.nowMs() - this.#startedAtMs < settledMs
+    if (isEarly && pool.fillBytesTotal && this.#progresses.of(pool.id) === null) return
+    const totals = this.#progresses.note(this.mdm, pool, plan)
+    if (totals === null || this.#noting.has(pool.id)) return
+    this.#noting.add(pool.id)
+    const noted = { id: pool.id, rebuildBytesTotal: totals.rebuild, rebalanceBytesTotal: totals.rebalance }
+    this.mdm.proposer
+      .propose('noteFills', ({ map }) => (map.tables.pools.has(pool.id) ? noted : null))
+      .catch(error => {
+        if (!this.#isClosed) this.mdm.ports.log.error('rebuild.failed', { pool: pool.name, error: String(error) })
+      })
+      .finally(() => this.#noting.delete(pool.id))
   }
 
   #plan(pool: StoragePool): FillPlan {

@@ -51,6 +51,8 @@ export interface StoragePool {
   rebalancePolicy?: IoPolicy
   /** How long a copy may be away before its slices are copied elsewhere; absent: 60 s. */
   gracePeriodMs?: number
+  /** What the rebuild and the rebalance that are going on had to copy in all, for progress; absent: nothing goes on. */
+  fillBytesTotal?: { rebuild: number; rebalance: number }
 }
 
 /** ScaleIO's policies for rebuild and rebalance I/O, all per device. */

@@ -65,6 +65,8 @@ export interface Commands {
   setRebuildPolicy: { id: PoolId; policy: IoPolicy | null }
   setRebalancePolicy: { id: PoolId; policy: IoPolicy | null }
   setGracePeriod: { id: PoolId; gracePeriodMs: number | null }
+  /** What there is to copy in all, so that the next MDM goes on counting from there. */
+  noteFills: { id: PoolId; rebuildBytesTotal: number; rebalanceBytesTotal: number }
 
   addSds: {
     protectionDomainId: ProtectionDomainId

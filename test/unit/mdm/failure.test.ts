@@ -270,3 +270,36 @@ t.test(
     )
   },
 )
+
+t.test('the progress of a rebuild goes on where it was when the MDM has restarted', async t => {
+  const world = await LivingWorld.open(new Bench(), 4)
+  await world.tool.ask('setGracePeriod', { pool: 'pool1', gracePeriodMs: 0 })
+  const [dead, ...others] = world.sdss
+  const fill = (isFilling: boolean) => {
+    for (const sds of others) sds.isFilling = isFilling
+  }
+  const progress = async () => (await world.refresh()).pools[0]!.rebuild
+  dead!.kill()
+  await world.run(2_500)
+  fill(false)
+  await world.run(1_000)
+  const { percent, bytesTotal } = (await progress())!
+  t.ok(percent > 5 && percent < 95, `${percent}%`)
+  await world.bench.finish(world.bench.mdm!.stop())
+  world.bench.world.crashProcess('mdm-1')
+  for (const sds of others) sds.talker.connection.close()
+  await world.bench.start()
+  for (const sds of others) await sds.restart(`p${sds.index}-1`, { cleanStop: true })
+  world.blame(0, true)
+  Object.assign(world, { tool: await world.bench.connect('tool', 'scli') })
+  t.equal(await progress(), undefined, 'not known before the SDSs have reported')
+  await world.run(8_000)
+  t.match(await progress(), { percent, bytesTotal })
+  fill(true)
+  await world.run(30_000)
+  t.match(await progress(), { percent: 100, slicesLeft: 0 })
+  await world.run(60_000)
+  const [pool] = (await world.refresh()).pools
+  t.match(pool, { rebalance: { slicesLeft: 0 } })
+  t.equal(pool!.fillBytesTotal, undefined)
+})

@@ -65,6 +65,10 @@ class Scene {
     return this
   }
 
+  forgetWish(): void {
+    this.#wish = null
+  }
+
   /** Without the devices that are `gone`: away for longer than the grace period. */
   wish(gone: readonly DeviceId[] = []): Wish | null {
     const devices = readyDevices(this.map, pool).filter(({ deviceId }) => !gone.includes(deviceId))
@@ -280,3 +284,20 @@ t.test('a return after a forward rebuild: the table takes the device in again', 
   scene.settle(t)
   t.ok(Math.abs(scene.copiesOn(lost) - 32) <= 1)
 })
+
+t.test(
+  'a wish that is made anew while copies are filled, as after a restart of the MDM, is whole and comes true',
+  async t => {
+    const scene = new Scene(4)
+    const lost = deviceAt(3)
+    scene.loses(lost)
+    scene.missingMs = 60_000
+    scene.apply(scene.plan([lost]).rebuilds)
+    t.ok(scene.records.some(({ secondary, joining }) => secondary === null && joining !== null))
+    scene.forgetWish()
+    const wish = scene.wish([lost])!
+    t.notOk([...wish.primary, ...wish.secondary].some(id => !id || id === lost))
+    scene.settle(t, [lost])
+    t.equal(scene.plan([lost]).movesLeft, 0)
+  },
+)
