@@ -33,6 +33,7 @@ const rangeBytes = Number(values['range-mib']) * MiB
 const ioMode = values['io-mode'] === 'buffered' ? 'buffered' : 'direct'
 /** What applications may lose under the default policy. */
 const lossGoal = 0.15
+const warmUpSeconds = 4
 const healWithinMs = 300_000
 const pollMs = 200
 
@@ -69,6 +70,9 @@ async function play(mdm: MdmClient): Promise<void> {
     await fill(target, rangeBytes)
     await target.settle()
     await mdm.request('exitMaintenance', { sds })
+    await until('the rebuild has begun', async () => (await progressOf(mdm)).slicesLeft > 0)
+    // Every chunk is marked once on the device that is back: a rebuild that goes on for long has that behind it.
+    await measure(target, seedMixed, { rangeBytes, seconds: warmUpSeconds, repetition: round })
     await run(mdm, 'default', round)
     await setPolicy(mdm, { kind: 'unlimited' })
     await run(mdm, 'unlimited', round)
@@ -115,12 +119,17 @@ async function progressOf(mdm: MdmClient) {
   return { atMs: performance.now(), copiedBytes, slicesLeft: pools[0]!.rebuild?.slicesLeft ?? 0 }
 }
 
-async function healthy(mdm: MdmClient): Promise<void> {
-  const endMs = performance.now() + healWithinMs
-  for (;;) {
+function healthy(mdm: MdmClient): Promise<void> {
+  return until('every slice has two copies', async () => {
     const { slices } = (await mdm.request('query', {})).pools[0]!
-    if (slices.total > 0 && slices.healthy === slices.total) return
-    if (performance.now() > endMs) throw new Error('the cluster did not heal in time')
+    return slices.total > 0 && slices.healthy === slices.total
+  })
+}
+
+async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
+  const endMs = performance.now() + healWithinMs
+  while (!(await holds())) {
+    if (performance.now() > endMs) throw new Error(`not in time: ${what}`)
     await sleep(pollMs)
   }
 }

@@ -124,6 +124,9 @@ export class Run {
       'every device has its own chunks, and counts the slots that its index names',
     )
     if (this.#failure === null) checkDevices(cluster)
+    // A pool that is nearly full may have no room to move anything.
+    if (plan.sparePercent === 34)
+      await this.#mustBecome(() => this.isHealthy && cluster.movesLeft === 0, 'every copy stands where it is wished')
     this.#noteMetrics()
   }
 
