@@ -8,7 +8,7 @@ const program = fileURLToPath(new URL('../../src/cli/blockmesh.js', import.meta.
 
 /** The parts of cluster.json that are used here. */
 interface ClusterFile {
-  processes: { name: string; role: string; pid: number }[]
+  processes: { name: string; role: string; pid: number; address: string }[]
   devices: { path: string }[]
   volumes: { uri: string }[]
 }
@@ -24,7 +24,7 @@ export interface BlockmeshOptions {
 export async function startBlockmesh(
   { directory }: TargetPlace,
   options: BlockmeshOptions,
-): Promise<Target & { daemons(): { name: string; pid: number }[] }> {
+): Promise<Target & { mdm: string; daemons(): { name: string; pid: number }[] }> {
   const { name, ioMode, zeroPadding = true, env = {} } = options
   const cluster = join(directory, name)
   const padding = ['--zero-padding', zeroPadding ? 'on' : 'off']
@@ -33,6 +33,7 @@ export async function startBlockmesh(
   const { processes, devices, volumes } = JSON.parse(readFileSync(join(cluster, 'cluster.json'), 'utf8')) as ClusterFile
   return {
     name,
+    mdm: processes.find(({ role }) => role === 'mdm')!.address,
     daemons: () => processes,
     info: `3 SDSs, 1 SDC, two copies, ${ioMode} I/O, zero padding ${zeroPadding ? 'on' : 'off'}`,
     fio: () => ['--ioengine=nbd', `--uri=${volumes[0]!.uri}`],

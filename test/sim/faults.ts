@@ -82,6 +82,7 @@ export class Faults implements Striker, Storyteller {
       stall: () => this.#stall(),
       cut: () => this.#network.cut(),
       split: () => this.#network.split(),
+      'sdc-cut': () => this.#network.sdcCut(),
       mute: () => this.#network.mute(),
       drop: () => this.#network.drop(),
       'cut-and-crash': () => this.#stories.cutAndCrash(),

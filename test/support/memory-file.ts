@@ -54,6 +54,14 @@ export class MemoryFile {
     return target
   }
 
+  /** Where in the range, from its beginning, there are pages that take up room. */
+  pagesWithin(offsetBytes: number, lengthBytes: number): number[] {
+    const found: number[] = []
+    for (let at = 0; at < lengthBytes; at += pageBytes)
+      if (this.#visible.has((offsetBytes + at) / pageBytes)) found.push(at)
+    return found
+  }
+
   /** The bytes are the file's from now on. */
   write(offsetBytes: number, bytes: Buffer): void {
     this.#change({ offsetBytes, bytes, lengthBytes: bytes.length })
