@@ -138,7 +138,8 @@ function report(): void {
   const without = runs.filter(({ phase }) => phase === 'without')
   // Beside the runs just before and just after it, so that what else the machine does is in all three.
   const ratioOf = ({ round, iops }: Run) => iops / ((without[round - 1]!.iops + without[round]!.iops) / 2)
-  const table = new Table({ head: ['rebuild', 'IOPS', 'MB/s', 'p99 us', 'of without', 'rebuild MB/s'] })
+  const head = ['rebuild', 'IOPS', 'MB/s', 'p99 us', 'of without', 'rebuild MB/s']
+  const table = new Table({ head, style: { head: [], border: [], compact: true } })
   const figures: Record<string, unknown> = {}
   for (const phase of ['without', 'default', 'unlimited'] as const) {
     const those = runs.filter(run => run.phase === phase)

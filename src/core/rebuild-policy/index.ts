@@ -8,7 +8,7 @@ import type { IoPolicy, StoragePool } from '../../model/index.js'
  *
  * * Nobody uses the device (below 100 IOPS and 4 MB/s for a second): as fast as a few pieces of 256 KiB at a time go.
  *   That is the speed of the disk or the network, hours for the largest disk.
- * * It is used now and then: up to 16 MB/s, in proportion to the time in which no application waits for it.
+ * * It is used now and then: up to 16 MB/s, the more the longer no application waits for it.
  * * It is used all the time: 5% of what applications move there, at least 1 MB/s, so that they lose less than 15% of their
  *   IOPS whatever the disk can do; a fixed rate is too much for a slow disk and too little for a fast one. Of each byte
  *   that is copied there is one read and one write, which makes some 7% of the transfers. The slices of what failed are
