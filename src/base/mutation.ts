@@ -39,6 +39,7 @@ export const mutations = [
   'forget-grants-on-restart',
   'swap-with-unfinished-writes',
   'accept-an-old-answer',
+  'raft-commit-an-older-term',
 ] as const
 export type Mutation = (typeof mutations)[number]
 
