@@ -22,7 +22,7 @@ export const clusterHandlers: Handlers<
       const { name, endpoint, kind } = params
       const known = [...mdm.map.tables.mdms.values()].find(row => row.name === name && same(row.endpoint, endpoint))
       const inPlaceOf = known ? null : await lookAt(mdm, endpoint, kind)
-      const { id } = await change(call, 'addMdm', () => ({ name, endpoint, kind, inPlaceOf }))
+      const { id } = await change(call, 'addMdm', () => ({ name, endpoint, mdmKind: kind, inPlaceOf }))
       await mdm.members.until('attaching the MDM', attachTimeoutMs, () => membershipOf(mdm, id) !== 'attaching')
       return { id }
     },

@@ -84,7 +84,7 @@ export class Cluster implements LinkOwner, NodeOwner {
   #begin(recovered: NonNullable<RaftStore['recovered']>): void {
     const { identity } = this.store
     this.node = new Node(identity!, recovered, this.store, this.config, this.ports, this)
-    this.#receiver = new SnapshotReceiver(this.node)
+    this.#receiver = new SnapshotReceiver(this.node.driver)
     this.#wantLinks()
     this.node.start()
   }
@@ -327,7 +327,7 @@ export class Cluster implements LinkOwner, NodeOwner {
     },
     snapshotPiece: async piece => {
       if (this.#receiver === null) throw this.notMaster()
-      return { wanted: await this.#receiver.take(piece) }
+      return { wanted: this.#receiver.take(piece) }
     },
   }
 

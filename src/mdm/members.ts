@@ -8,6 +8,7 @@ import type { Mdm } from './context.js'
 
 const lookMs = 100
 const attachTimeoutMs = 5_000
+const attachPauseMs = 1_000
 /** A learner that lacks no more than this is let in: it gets the rest like everybody else. */
 const behindMax = 64
 
@@ -152,12 +153,14 @@ export class Members {
 
   #busy(id: MdmId, act: () => Promise<void>): void {
     this.#attaching.add(id)
-    act()
-      .catch(error => this.#failed('attach an MDM', error))
-      .finally(() => {
-        this.#attaching.delete(id)
-        this.lookSoon()
-      })
+    const end = () => {
+      this.#attaching.delete(id)
+      this.lookSoon()
+    }
+    act().then(end, error => {
+      this.#failed('attach an MDM', error)
+      this.mdm.ports.clock.setTimer(attachPauseMs, end)
+    })
   }
 
   /** Makes the next change of the members, if one is due and the last one is committed. */

@@ -44,7 +44,6 @@ export class Node {
   failure: string | null = null
   /** By index: proposals that are not applied yet. */
   readonly #waiting = new Map<number, Waiting>()
-  readonly #installs: (() => void)[] = []
   #snapshotsUnderWay = 0
   #isCompacting = false
 
@@ -140,14 +139,6 @@ export class Node {
     this.driver.snapshotSent(to, isReceived)
   }
 
-  /** Resolves when it is installed; or some other one, or nothing at all: then asking again tells. */
-  receive(head: SnapshotHead, content: Uint8Array): Promise<void> {
-    return new Promise(resolve => {
-      this.#installs.push(resolve)
-      this.driver.snapshotReceived(head, content)
-    })
-  }
-
   /** The state as it is now, with its place in the log. */
   snapshot(): { head: SnapshotHead; content: Uint8Array } {
     const { appliedIndex, appliedTerm, members } = this.replica!
@@ -183,7 +174,6 @@ export class Node {
     this.replica!.install(content, head)
     this.failure = null
     this.ports.log.info('mdm.snapshotInstalled', { index: head.index, bytes: content.length })
-    for (const resolve of this.#installs.splice(0)) resolve()
     this.owner.applied(null)
   }
 

@@ -5,21 +5,19 @@ import type { SnapshotHead } from '../core/raft/index.js'
 import type { PeerRequests } from '../wire/control.js'
 import type { MdmLink } from './mdm-link.js'
 import type { Node } from './node.js'
+import type { RaftDriver } from './raft-driver.js'
 
 const pieceBytes = 1 * MiB
 const pieceTimeoutMs = 10_000
-/** The last piece is answered when all of it is durable. */
-const installTimeoutMs = 60_000
 
 type Snapshot = ReturnType<Node['snapshot']>
 
-/** Sends a snapshot, one piece after the other. True: it is installed there; false: it was not wanted any more. */
+/** Sends a snapshot, one piece after the other. True: all of it is there; false: it was not wanted any more. */
 export async function sendSnapshot(link: Pick<MdmLink, 'ask'>, { head, content }: Snapshot): Promise<boolean> {
   for (let offset = 0; offset < content.length; offset += pieceBytes) {
     const bytes = content.subarray(offset, offset + pieceBytes)
-    const isLast = offset + bytes.length === content.length
     const piece = { head: head as never, offset, total: content.length, bytes: Buffer.from(bytes) }
-    const { wanted } = await link.ask('snapshotPiece', piece, isLast ? installTimeoutMs : pieceTimeoutMs)
+    const { wanted } = await link.ask('snapshotPiece', piece, pieceTimeoutMs)
     if (!wanted) return false
   }
   return true
@@ -31,14 +29,14 @@ export class SnapshotReceiver {
   #pieces: Uint8Array[] = []
   #haveBytes = 0
 
-  constructor(readonly node: Pick<Node, 'driver' | 'receive'>) {}
+  constructor(readonly driver: Pick<RaftDriver, 'wantsSnapshot' | 'snapshotReceived'>) {}
 
   /** False: it is of no use here. Throws BAD_ARGUMENT where a piece does not continue the ones before. */
-  async take({ head, offset, total, bytes }: PeerRequests['snapshotPiece']): Promise<boolean> {
+  take({ head, offset, total, bytes }: PeerRequests['snapshotPiece']): boolean {
     if (total > snapshotBytesMax)
       throw new StorageError('LIMIT_REACHED', { detail: 'the snapshot is too large', total, max: snapshotBytesMax })
     if (offset === 0) {
-      if (!this.node.driver.wantsSnapshot(head)) return false
+      if (!this.driver.wantsSnapshot(head)) return false
       this.#head = head
       this.#pieces = []
       this.#haveBytes = 0
@@ -56,8 +54,8 @@ export class SnapshotReceiver {
     const content = Buffer.concat(this.#pieces)
     this.#head = null
     this.#pieces = []
-    if (!this.node.driver.wantsSnapshot(head)) return false
-    await this.node.receive(head, content)
+    // Once it is durable the consensus tells the master so itself.
+    this.driver.snapshotReceived(head, content)
     return true
   }
 }

@@ -471,7 +471,7 @@ export const peerRequests = {
   peerStatus: z.object({}),
   /** The master has other effects of the log up to `index`: the MDM applies nothing more, and does not lead. */
   diverged: z.object({ index: count, digest: z.string().max(128) }),
-  /** A piece of a snapshot, in order; offset 0 begins anew. The last one is answered when all of it is durable. */
+  /** A piece of a snapshot, in order; offset 0 begins anew. */
   snapshotPiece: z.object({
     head: z.object({ index: count, term, members }),
     offset: count,

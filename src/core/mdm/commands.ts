@@ -17,6 +17,7 @@ import type {
   LimitPolicy,
   Mapping,
   Mdm,
+  MdmKind,
   SliceRecord,
   Volume,
 } from '../../model/index.js'
@@ -52,7 +53,7 @@ export interface Commands {
   /** The MDM that has created the system, and leads it alone. */
   firstMdm: { id: MdmId; name: string; endpoint: Endpoint }
   /** `inPlaceOf`: a member that is lost, at whose address the new one waits on an empty disk. */
-  addMdm: Pick<Mdm, 'name' | 'kind' | 'endpoint'> & { inPlaceOf: MdmId | null }
+  addMdm: Pick<Mdm, 'name' | 'endpoint'> & { mdmKind: MdmKind; inPlaceOf: MdmId | null }
   /** It has taken on its id, durably: an MDM that is found without any from now on has lost its disk. */
   mdmAttached: { id: MdmId }
   removeMdm: { id: MdmId }

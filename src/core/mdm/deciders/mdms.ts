@@ -33,7 +33,7 @@ export const mdmDeciders: Deciders<
     )
   },
 
-  addMdm(state, { name, kind, endpoint, inPlaceOf }) {
+  addMdm(state, { name, mdmKind, endpoint, inPlaceOf }) {
     const mdms = rows(state, 'mdms')
     checkName('MDM', name)
     checkUnique('MDM', name, mdms)
@@ -43,7 +43,7 @@ export const mdmDeciders: Deciders<
     )
     checkLimit('MDMs', mdms.length, systemLimits.mdms)
     const id = nextId<'mdm'>(state)
-    return { changes: [put('mdms', { id, name, kind, endpoint, membership: 'attaching' })], answer: { id } }
+    return { changes: [put('mdms', { id, name, kind: mdmKind, endpoint, membership: 'attaching' })], answer: { id } }
   },
 
   mdmAttached(state, { id }) {
