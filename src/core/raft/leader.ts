@@ -193,8 +193,11 @@ export class Leader {
   /** An entry commits when a majority has it and every full member that still answers, this one included. */
   #commit(): void {
     const { log, ballot } = this.#core
+    const inStep = this.#fullInStep()
+    // While this member leaves, and of those that stay no full one answers.
+    if (inStep.length === 0) return
     const majority = majorityReached(votersOf(this.#members).map(({ id }) => this.#matchOf(id)))
-    const index = Math.min(majority, ...this.#fullInStep().map(({ id }) => this.#matchOf(id)))
+    const index = Math.min(majority, ...inStep.map(({ id }) => this.#matchOf(id)))
     // An entry of an older term may be on a majority and yet be replaced (dissertation, figure 3.7).
     if (index <= log.commit || (log.termAt(index) !== ballot.term && !mutate('raft-commit-an-older-term'))) return
     log.commitTo(index)
@@ -272,7 +275,7 @@ export class Leader {
     const voters = votersOf(this.#members)
     const inStep = this.#fullInStep()
     const quorum = quorumOf(voters.length)
-    if (inStep.length >= quorum) return
+    if (inStep.length === 0 || inStep.length >= quorum) return
     const index = Math.min(...inStep.map(({ id }) => this.#matchOf(id)))
     if (index < this.#firstIndex) return
     const witnesses = voters.filter(member => member.kind === 'tieBreaker').map(({ id }) => this.#peers.get(id)!)
@@ -305,6 +308,8 @@ export class Leader {
     if ('refused' in change) return change.refused
     if (change.kind === 'promote' && !this.#hasCaughtUp(change.member))
       return `${change.member.id} does not answer or has not caught up yet`
+    if (!fullVotersOf(members).some(({ id }) => this.#fullInStep().some(member => member.id === id)))
+      return 'no manager that has caught up would be left that votes'
     if (this.#answering(members) < quorumOf(votersOf(members).length))
       return 'a majority of the new voters does not answer'
     return null

@@ -55,6 +55,11 @@ export class RaftLog {
     return this.#lists.at(-1)!.index <= this.#commit
   }
 
+  /** The list that counts again should the newest one, which is not committed, be replaced; else the newest one. */
+  get membersBefore(): readonly Member[] {
+    return this.areMembersCommitted ? this.members : this.#lists.at(-2)!.members
+  }
+
   /** Null: compacted away, or not there yet. */
   termAt(index: number): number | null {
     if (index === this.#base.index) return this.#base.term

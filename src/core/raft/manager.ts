@@ -68,7 +68,7 @@ export class Manager implements Raft, RaftCore {
   }
 
   campaign(): void {
-    if (this.#leading || !this.#isVoter) return
+    if (this.#leading || !this.#mayLead) return
     this.ballot.forgetLeader()
     this.#failReads()
     this.#begin(new Campaign({ isPre: true, isTransfer: false, heard: [] }))
@@ -196,7 +196,7 @@ export class Manager implements Raft, RaftCore {
         this.#leading?.offerAnswered(message.from, message.index)
         break
       case 'timeoutNow':
-        if (!this.#leading && this.#isVoter)
+        if (!this.#leading && this.#mayLead)
           this.#begin(new Campaign({ isPre: false, isTransfer: true, heard: [message.from] }))
         break
       case 'readIndex':
@@ -360,8 +360,13 @@ export class Manager implements Raft, RaftCore {
     return { term: this.ballot.term, vote: this.ballot.vote, commit: this.log.commit }
   }
 
-  get #isVoter(): boolean {
-    return isVoter(this.log.members, this.options.self)
+  /**
+   * A voter, or one that is about to leave: until that is committed, nobody else may have the entries that the others
+   * need (dissertation 4.2.2).
+   */
+  get #mayLead(): boolean {
+    const { self } = this.options
+    return isVoter(this.log.members, self) || isVoter(this.log.membersBefore, self)
   }
 
   get #role(): RoleChange {
@@ -371,7 +376,7 @@ export class Manager implements Raft, RaftCore {
   get #roleName(): RaftRole {
     if (this.#leading) return 'leader'
     if (this.#campaign) return this.#campaign.isPre ? 'preCandidate' : 'candidate'
-    return this.#isVoter ? 'follower' : 'learner'
+    return this.#mayLead ? 'follower' : 'learner'
   }
 
   #takeRole(): RoleChange | null {

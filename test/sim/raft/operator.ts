@@ -60,10 +60,10 @@ export class Operator {
     const missing = this.#wanted.find(({ id }) => !members.some(member => member.id === id))
     const surplus = members.find(({ id }) => !this.#wanted.some(member => member.id === id))
     const learner = members.find(({ id, isLearner }) => isLearner && this.#wanted.some(member => member.id === id))
+    const promoted = members.map(member => (member.id === learner?.id ? { ...member, isLearner: false } : member))
     if (missing) leader.change([...members, { ...missing, isLearner: true }])
-    else if (surplus) leader.change(members.filter(({ id }) => id !== surplus.id))
-    else if (learner)
-      leader.change(members.map(member => (member.id === learner.id ? { ...member, isLearner: false } : member)))
+    else if ((!learner || !leader.change(promoted)) && surplus)
+      leader.change(members.filter(({ id }) => id !== surplus.id))
   }
 
   #add(kind: MemberKind): void {
