@@ -1,4 +1,5 @@
 import { assert } from '../../base/assert.js'
+import { mutate } from '../../base/mutation.js'
 import type { Entry, Member, Position, Recovered, SnapshotHead } from './types.js'
 
 /**
@@ -98,7 +99,9 @@ export class RaftLog {
    * on, all are replaced. Returns the first index that is new, null if none is.
    */
   merge(entries: readonly Entry[]): number | null {
-    const fresh = entries.findIndex(entry => !this.has(entry))
+    const fresh = entries.findIndex(
+      entry => !this.has(entry) || (mutate('raft-replace-what-is-the-same') && entry.index > this.#commit),
+    )
     if (fresh < 0) return null
     const { index } = entries[fresh]!
     assert(index > this.#commit, 'a committed entry is never replaced')

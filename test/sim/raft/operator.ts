@@ -1,3 +1,4 @@
+import { mutate } from '../../../src/base/mutation.js'
 import type { Member, MemberKind } from '../../../src/core/raft/index.js'
 import { SimMember, type World } from './member.js'
 import type { ChangeName, RaftPlan } from './plan.js'
@@ -86,6 +87,11 @@ export class Operator {
     if (!member || !this.#canDoWithout(victim)) return
     this.world.note(`${victim.id} loses its disk`)
     member.crash()
+    if (mutate('raft-wiped-member-keeps-its-identity')) {
+      this.world.members.set(victim.id, new SimMember(this.world, victim, []))
+      this.world.members.get(victim.id)!.start()
+      return
+    }
     this.world.members.delete(victim.id)
     this.#drop(victim)
     this.#add(victim.kind)
