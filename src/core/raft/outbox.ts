@@ -1,4 +1,5 @@
 import { assert } from '../../base/assert.js'
+import { mutate } from '../../base/mutation.js'
 import type { RaftLog } from './log.js'
 import type { HardState, MemberId, RaftEffects, RaftMessage, RaftWrite } from './types.js'
 
@@ -46,7 +47,8 @@ export class Outbox {
 
   /** `message` may be to this member itself; `persisted` returns it then. */
   sendWhenDurable(message: RaftMessage): void {
-    if (this.#isDirty) this.#held.push(message)
+    if (mutate('raft-skip-the-sync') && message.to !== this.#self) this.send(message)
+    else if (this.#isDirty) this.#held.push(message)
     else if (this.#inFlight.length > 0) this.#inFlight.at(-1)!.held.push(message)
     else this.send(message)
   }
@@ -121,6 +123,7 @@ export class Outbox {
    * what stands in the log now, even if an entry of the same index and term does.
    */
   #rewrittenFrom(): number {
+    if (mutate('raft-believe-an-overtaken-write')) return Number.POSITIVE_INFINITY
     let from = this.#unwritten.snapshot ? 1 : (this.#entriesFrom ?? Number.POSITIVE_INFINITY)
     for (const { log } of this.#inFlight) if (log) from = Math.min(from, log.from)
     return from

@@ -62,7 +62,11 @@ export class SimMember {
   }
 
   get isLeading(): boolean {
-    return this.raft !== null && this.#role?.role === 'leader'
+    return this.#running !== null && this.#role?.role === 'leader'
+  }
+
+  get #running(): Raft | null {
+    return this.#pausedUntil > this.world.timeline.now ? null : this.raft
   }
 
   get appliedIndex(): number {
@@ -141,8 +145,9 @@ export class SimMember {
   }
 
   receiveSnapshot(head: SnapshotHead): boolean {
-    if (!this.raft || this.#pausedUntil > this.world.timeline.now) return false
-    this.raft.snapshotReceived(head)
+    const raft = this.#running
+    if (!raft) return false
+    raft.snapshotReceived(head)
     this.#turn()
     return true
   }
@@ -151,34 +156,39 @@ export class SimMember {
 
   propose(id: number): void {
     const floor = this.world.checker.seen
-    const position = this.raft?.propose({ id })
+    const position = this.#running?.propose({ id })
     if (!position) return
     this.#proposals.set(position.index, { term: position.term, floor })
     this.#turn()
   }
 
   read(): void {
-    if (!this.raft) return
+    const raft = this.#running
+    if (!raft) return
     this.#reads.set(++this.#token, this.world.checker.seen)
-    this.raft.readIndex(this.#token)
+    raft.readIndex(this.#token)
     this.#turn()
   }
 
   change(members: readonly Member[]): boolean {
-    const result = this.raft?.proposeMembers(members)
-    if (!result || 'refused' in result) return false
+    const result = this.#running?.proposeMembers(members)
+    if (!result) return false
+    if ('refused' in result) {
+      this.world.note(`${this.id} refuses to change members: ${result.refused}`)
+      return false
+    }
     this.world.note(`${this.id} proposes ${members.map(({ id, isLearner }) => (isLearner ? `(${id})` : id)).join(' ')}`)
     this.#turn()
     return true
   }
 
   campaign(): void {
-    this.raft?.campaign()
+    this.#running?.campaign()
     this.#turn()
   }
 
   transferTo(id: string): void {
-    if (this.raft?.transferTo(id)) this.world.note(`${this.id} hands over to ${id}`)
+    if (this.#running?.transferTo(id)) this.world.note(`${this.id} hands over to ${id}`)
     this.#turn()
   }
 

@@ -1,3 +1,4 @@
+import { mutate } from '../../../src/base/mutation.js'
 import type { Member, MemberKind } from '../../../src/core/raft/index.js'
 import { SimMember, type World } from './member.js'
 import type { ChangeName, RaftPlan } from './plan.js'
@@ -60,10 +61,10 @@ export class Operator {
     const missing = this.#wanted.find(({ id }) => !members.some(member => member.id === id))
     const surplus = members.find(({ id }) => !this.#wanted.some(member => member.id === id))
     const learner = members.find(({ id, isLearner }) => isLearner && this.#wanted.some(member => member.id === id))
+    const promoted = members.map(member => (member.id === learner?.id ? { ...member, isLearner: false } : member))
     if (missing) leader.change([...members, { ...missing, isLearner: true }])
-    else if (surplus) leader.change(members.filter(({ id }) => id !== surplus.id))
-    else if (learner)
-      leader.change(members.map(member => (member.id === learner.id ? { ...member, isLearner: false } : member)))
+    else if ((!learner || !leader.change(promoted)) && surplus)
+      leader.change(members.filter(({ id }) => id !== surplus.id))
   }
 
   #add(kind: MemberKind): void {
@@ -86,6 +87,11 @@ export class Operator {
     if (!member || !this.#canDoWithout(victim)) return
     this.world.note(`${victim.id} loses its disk`)
     member.crash()
+    if (mutate('raft-wiped-member-keeps-its-identity')) {
+      this.world.members.set(victim.id, new SimMember(this.world, victim, []))
+      this.world.members.get(victim.id)!.start()
+      return
+    }
     this.world.members.delete(victim.id)
     this.#drop(victim)
     this.#add(victim.kind)

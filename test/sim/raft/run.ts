@@ -94,7 +94,8 @@ export class RaftRun {
     const { timeline, checker } = this.world
     const target = checker.acknowledged + 5
     timeline.run(timeline.now + healTime, () => checker.acknowledged >= target && this.#isWhole)
-    if (checker.acknowledged < target) throw new Violation('liveness: nothing is committed although everything works')
+    if (checker.acknowledged < target)
+      throw new Violation(`liveness: nothing is committed although everything works: ${this.#description}`)
     if (!this.#isWhole) throw new Violation(`liveness: not whole: ${this.#description}`)
   }
 
