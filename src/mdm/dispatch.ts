@@ -12,6 +12,7 @@ import {
   mdmRequests,
 } from '../wire/control.js'
 import { adminHandlers } from './admin-handlers.js'
+import { clusterHandlers } from './cluster-handlers.js'
 import type { Mdm } from './context.js'
 import { daemonHandlers } from './daemon-handlers.js'
 import { commitGrowth, deviceHandlers } from './device-handlers.js'
@@ -25,6 +26,7 @@ import type { Watch } from './watch.js'
 /** Every request but `hello`, by name. */
 const handlers: Handlers<Exclude<MdmRequestName, 'hello'>> = {
   ...adminHandlers,
+  ...clusterHandlers,
   ...daemonHandlers,
   ...deviceHandlers,
   ...policyHandlers,

@@ -10,7 +10,7 @@ interface Asked {
   reject(error: unknown): void
 }
 
-export type Role = 'sds' | 'sdc' | 'tool'
+export type Role = 'sds' | 'sdc' | 'tool' | 'mdm'
 
 /** One connection to the MDM, and what is known of who is at its other end. */
 export class Peer {
