@@ -31,6 +31,7 @@ const handlers: Handlers<Exclude<MdmRequestName, 'hello'>> = {
   ...deviceHandlers,
   ...policyHandlers,
   ...volumeHandlers,
+  ping: { roles: ['sds', 'sdc', 'tool'], handle: () => ({}) },
   query: { roles: ['sds', 'sdc', 'tool'], handle: ({ mdm }) => systemReport(mdm) },
 }
 
