@@ -79,7 +79,7 @@ t.test('scli: without an MDM it says where it looked, on stderr, as JSON if aske
   const env = { BLOCKMESH_MDM: '127.0.0.1:1' }
   const plain = await runProgram('scli', ['--query_all'], env)
   t.equal(plain.exit, 69)
-  t.match(plain.stderr, /^Error: no MDM answers at 127\.0\.0\.1:1/)
+  t.match(plain.stderr, /^Error: no MDM answers as master \(tried 127\.0\.0\.1:1: /)
   const json = await runProgram('scli', ['--query_all', '--json', '--mdm_ip', '127.0.0.1:2'], env)
   t.match(JSON.parse(json.stderr), { error: { code: 'UNREACHABLE', message: /127\.0\.0\.1:2/ } })
   t.equal(json.stdout, '')

@@ -25,7 +25,7 @@ import {
 } from '../../src/cli/local/state.js'
 import { withMdm } from '../../src/cli/mdm-session.js'
 import { labelBytes } from '../../src/core/store/index.js'
-import type { MdmClient } from '../../src/mdm-client/client.js'
+import type { MdmClient } from '../../src/mdm-client/index.js'
 import type { SystemReport } from '../../src/wire/control.js'
 import type { Network } from './network.js'
 

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { errorTable, StorageError } from '../../base/errors.js'
 import { labelBytes } from '../../core/store/index.js'
-import type { MdmClient } from '../../mdm-client/client.js'
+import type { MdmClient } from '../../mdm-client/index.js'
 import type { SystemReport } from '../../wire/control.js'
 import type { VolumeWish } from './options.js'
 import { faultSetOfSds } from './plan.js'

@@ -2,7 +2,7 @@ import { closeSync, existsSync, constants as fsConstants, mkdirSync, openSync, r
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { StorageError } from '../../base/errors.js'
-import type { MdmClient } from '../../mdm-client/client.js'
+import type { MdmClient } from '../../mdm-client/index.js'
 import { writeAtomically } from '../format/atomic.js'
 import { Mistakes } from '../format/failure.js'
 import { withMdm } from '../mdm-session.js'
