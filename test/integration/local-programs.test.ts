@@ -61,7 +61,7 @@ t.test('blockmesh: what this version does not have says so and exits 69', async 
 })
 
 t.test('blockmesh: mistakes on the command line exit 64, a directory without a cluster 66', async t => {
-  const many = ['local', 'up', '--dir', join(dir, 'none'), '--mdms', '3', '--sdss', '0', '--volume', 'x:7G']
+  const many = ['local', 'up', '--dir', join(dir, 'none'), '--mdms', '2', '--sdss', '0', '--volume', 'x:7G']
   const wrong = await runProgram('blockmesh', many)
   t.equal(wrong.exit, 64)
   t.equal(wrong.stderr.trim().split('\n').length, 3, 'each mistake has its line')

@@ -11,7 +11,7 @@ import { problemsOf } from '../../src/cli/local/health.js'
 import type { Topology, VolumeWish } from '../../src/cli/local/options.js'
 import { configTextOf, planCluster, portCountOf } from '../../src/cli/local/plan.js'
 import { parseStat, runStateOf, tailOfLog, thisBootId } from '../../src/cli/local/process-table.js'
-import { askReport, runStatesOf } from '../../src/cli/local/processes.js'
+import { askCluster, askReport, runStatesOf } from '../../src/cli/local/processes.js'
 import { poolName, provision } from '../../src/cli/local/provision.js'
 import {
   configPath,
@@ -211,7 +211,7 @@ export class SoakCluster {
 
   /** What is wrong now, for people; empty: the cluster is healthy. */
   async problems(): Promise<string[]> {
-    return problemsOf(this.state, await askReport(this.state), runStatesOf(this.state))
+    return problemsOf(this.state, await askReport(this.state), await askCluster(this.state), runStatesOf(this.state))
   }
 
   /**
