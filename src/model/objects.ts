@@ -32,10 +32,11 @@ export interface Mdm {
   /** Where it listens, for daemons and tools and for the other MDMs. */
   endpoint: Endpoint
   /**
-   * standby: attached, without a vote. joining: is to become a member. member: votes. leaving: is to stand by again.
-   * What it is follows from the membership entries of the log; what it is to become, from the administrator's command.
+   * attaching: it has not taken on its id yet. standby: attached, without a vote. joining: is to become a member. member:
+   * votes. leaving: votes, and is to stand by again. Who votes follows from the membership entries of the log; who is to,
+   * from the administrator's commands.
    */
-  membership: 'standby' | 'joining' | 'member' | 'leaving'
+  membership: 'attaching' | 'standby' | 'joining' | 'member' | 'leaving'
 }
 
 export interface ProtectionDomain {

@@ -412,16 +412,86 @@ export interface ClusterMdm extends Mdm {
   index: number | null
 }
 
-/** Between MDMs: what the one that opened the connection asks. */
+/** What an MDM answers to the hello of another one. */
+export interface PeerWelcome {
+  /** null: it is not attached to any system. */
+  systemId: SystemId | null
+  mdmName: string
+  mdm: { id: MdmId | null; kind: MdmKind; release: string }
+}
+
+const term = count
+const position = z.object({ term, index: count })
+const member = z.object({ id: hexId, kind: mdmKind, isLearner: z.boolean() })
+const members = z.array(member).max(64)
+const bytes = z.instanceof(Uint8Array)
+const logEntry = z.object({ index: count, term, payload: bytes.nullable(), members: members.optional() })
+const envelope = { from: hexId, to: hexId, term }
+
+/** Messages of the consensus: core/raft/types.ts says what they mean. */
+export const raftMessage = z.discriminatedUnion('type', [
+  z.object({ ...envelope, type: z.literal('vote'), isPre: z.boolean(), last: position, isTransfer: z.boolean() }),
+  z.object({ ...envelope, type: z.literal('voteAnswer'), isPre: z.boolean(), isGranted: z.boolean() }),
+  z.object({
+    ...envelope,
+    type: z.literal('append'),
+    prev: position,
+    entries: z.array(logEntry).max(4096),
+    commit: count,
+  }),
+  z.object({ ...envelope, type: z.literal('appendAnswer'), index: count }),
+  z.object({ ...envelope, type: z.literal('appendRefusal'), prevIndex: count, hint: position }),
+  z.object({
+    ...envelope,
+    type: z.literal('heartbeat'),
+    commit: count,
+    round: count,
+    members: members.nullable(),
+  }),
+  z.object({ ...envelope, type: z.literal('heartbeatAnswer'), round: count }),
+  z.object({ ...envelope, type: z.literal('offer'), index: count }),
+  z.object({ ...envelope, type: z.literal('offerAnswer'), index: count }),
+  z.object({ ...envelope, type: z.literal('newerTerm') }),
+  z.object({ ...envelope, type: z.literal('timeoutNow') }),
+  z.object({ ...envelope, type: z.literal('readIndex'), context: count }),
+  z.object({ ...envelope, type: z.literal('readIndexAnswer'), context: count, index: count }),
+])
+
+/** What MDMs tell each other, on connections of either's making. */
+export const peerNotices = {
+  raft: z.object({ messages: z.array(raftMessage).max(4096) }),
+} as const
+export type PeerNotices = { [N in keyof typeof peerNotices]: z.infer<(typeof peerNotices)[N]> }
+
+/** What the MDM that opened a connection asks of the other one. */
 export const peerRequests = {
   /** The MDM stands by for this system from now on. Refused with another system's data, or of another kind. */
-  attach: z.object({ systemId: hexId, id: hexId, kind: mdmKind, name }),
+  attach: z.object({ systemId: hexId, id: hexId, kind: mdmKind }),
   /** It leaves the system and forgets everything. */
   detach: z.object({ id: hexId }),
-  /** A piece of a snapshot, in order; `offset` 0 begins anew. The last one is answered when all of it is durable. */
-  snapshotPiece: z.object({ head: z.unknown(), offset: count, total: count, bytes: z.instanceof(Uint8Array) }),
+  /** Twice a second: how far it is. */
+  peerStatus: z.object({}),
+  /** The master has other effects of the log up to `index`: the MDM applies nothing more, and does not lead. */
+  diverged: z.object({ index: count, digest: z.string().max(128) }),
+  /** A piece of a snapshot, in order; offset 0 begins anew. */
+  snapshotPiece: z.object({
+    head: z.object({ index: count, term, members }),
+    offset: count,
+    total: count,
+    bytes,
+  }),
 } as const
 export type PeerRequests = { [N in keyof typeof peerRequests]: z.infer<(typeof peerRequests)[N]> }
+export type PeerRequestName = keyof PeerRequests
+export interface PeerAnswers {
+  attach: Record<string, never>
+  detach: Record<string, never>
+  /** `digest`: over all that it has applied up to `index`; null of a tie breaker. */
+  peerStatus: { term: number; index: number; digest: string | null; failure: string | null }
+  diverged: Record<string, never>
+  /** False: it is not needed, or not any more. */
+  snapshotPiece: { wanted: boolean }
+}
 
 /** The state of the system at one moment, for people and programs. */
 export interface SystemReport {

@@ -4,7 +4,10 @@ export type MemberId = string
 /** A manager keeps log and configuration and may lead; a tie breaker keeps term, vote and mark, and never leads. */
 export type MemberKind = 'manager' | 'tieBreaker'
 
-/** A learner receives the log but counts for nothing: neither votes nor majorities. Tie breakers are never learners. */
+/**
+ * A learner receives the log but counts for nothing: neither votes nor majorities. Everybody joins as a learner, tie
+ * breakers too, and is promoted once it is known to answer and to have caught up.
+ */
 export interface Member {
   id: MemberId
   kind: MemberKind
@@ -174,7 +177,10 @@ export interface Raft {
   step(message: RaftMessage): void
   /** Null: not the leader, or handing over, or too much is without a commit. A place in the log is no promise yet. */
   propose(payload: unknown): Position | null
-  /** Adds, removes, promotes or demotes one member. `payload` rides in the same entry. */
+  /**
+   * Adds (as a learner), promotes, demotes or removes one member. Refused, with a sentence that says why, unless the
+   * member to be promoted has caught up and a majority of the new voters answers. `payload` rides in the same entry.
+   */
   proposeMembers(members: readonly Member[], payload?: unknown): Position | { refused: string }
   /** Answered by `reads` or `readsFailed` with this token. */
   readIndex(token: number): void
