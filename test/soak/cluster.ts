@@ -11,7 +11,7 @@ import { problemsOf } from '../../src/cli/local/health.js'
 import type { Topology, VolumeWish } from '../../src/cli/local/options.js'
 import { configTextOf, planCluster, portCountOf } from '../../src/cli/local/plan.js'
 import { parseStat, runStateOf, tailOfLog, thisBootId } from '../../src/cli/local/process-table.js'
-import { askReport, runStatesOf } from '../../src/cli/local/processes.js'
+import { askCluster, askReport, runStatesOf } from '../../src/cli/local/processes.js'
 import { poolName, provision } from '../../src/cli/local/provision.js'
 import {
   configPath,
@@ -25,7 +25,7 @@ import {
 } from '../../src/cli/local/state.js'
 import { withMdm } from '../../src/cli/mdm-session.js'
 import { labelBytes } from '../../src/core/store/index.js'
-import type { MdmClient } from '../../src/mdm-client/client.js'
+import type { MdmClient } from '../../src/mdm-client/index.js'
 import type { SystemReport } from '../../src/wire/control.js'
 import type { Network } from './network.js'
 
@@ -211,7 +211,7 @@ export class SoakCluster {
 
   /** What is wrong now, for people; empty: the cluster is healthy. */
   async problems(): Promise<string[]> {
-    return problemsOf(this.state, await askReport(this.state), runStatesOf(this.state))
+    return problemsOf(this.state, await askReport(this.state), await askCluster(this.state), runStatesOf(this.state))
   }
 
   /**
