@@ -143,7 +143,7 @@ export class Leader {
     const isNew = progress.accepted(index)
     if (progress.state === 'probe' || (progress.state === 'snapshot' && progress.match >= log.base.index))
       progress.becomeReplicate()
-    if (isNew || progress.match === log.lastIndex)
+    if (progress.state === 'replicate' && (isNew || progress.match === log.lastIndex))
       standing.gotOn(Math.max(log.commit, this.#firstIndex - 1) - progress.match)
   }
 

@@ -35,6 +35,6 @@ export class Peer {
 
   get status(): MemberProgress {
     const { match, state } = this.progress
-    return { match, state, isActive: this.isActive, isInStep: this.standing.isInStep }
+    return { match, state, isActive: this.isActive, isInStep: this.standing.isInStep && this.member.kind === 'manager' }
   }
 }
