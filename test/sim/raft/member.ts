@@ -24,12 +24,14 @@ export interface World {
   syncMax: number
   /** Entries that a log keeps before its snapshot, at most; null: nothing is compacted. */
   trailingMax: number | null
+  entriesPerAppendMax: number
+  onLeader(member: SimMember): void
   note(line: string): void
 }
 
 export const tickTime = 10
 export const electionTicks = 10
-const limits = { entriesPerAppendMax: 4, appendBytesMax: 35, inflightMax: 3, uncommittedMax: 30 }
+const limits = { appendBytesMax: 35, inflightMax: 3, uncommittedMax: 30 }
 const applyBeforeSnapshot = 25
 
 /** A driver: carries out what the core decides, on a disk and a network that fail. */
@@ -86,7 +88,7 @@ export class SimMember {
       kind: this.self.kind,
       recovered: this.disk.recovered(),
       timing: { electionTicks, heartbeatTicks: 2 },
-      limits,
+      limits: { ...limits, entriesPerAppendMax: this.world.entriesPerAppendMax },
       random: below => this.world.random.integer(below),
       bytesOf: () => 10,
     })
@@ -214,6 +216,7 @@ export class SimMember {
     this.world.note(`${this.id} is ${role.role} in ${role.term}, leader ${role.leader}`)
     if (role.role !== 'leader') return
     this.world.checker.leads(this.id, role.term, this.disk)
+    this.world.onLeader(this)
   }
 
   #write({ write }: RaftEffects): void {
@@ -230,8 +233,12 @@ export class SimMember {
   }
 
   #send(message: RaftMessage): void {
-    const { network, members } = this.world
-    network.send(message.from, message.to, () => members.get(message.to)?.receive(message))
+    const { network, members, random } = this.world
+    const life = this.#life
+    network.send(message.from, message.to, () => {
+      // What is still in the buffers of a process that ends may end with it.
+      if (life === this.#life || random.integer(2) === 0) members.get(message.to)?.receive(message)
+    })
   }
 
   #sendSnapshot(to: string): void {
