@@ -25,7 +25,8 @@ export class Peer {
     this.member = member
     this.#electionTicks = timing.electionTicks
     this.progress = new Progress(next, limits.inflightMax)
-    this.standing = new Standing(timing.electionTicks, limits.entriesPerAppendMax, from.patience)
+    const windowEntries = limits.entriesPerAppendMax * limits.inflightMax
+    this.standing = new Standing(timing.electionTicks, windowEntries, from.patience)
     this.silentTicks = from.silentTicks
   }
 

@@ -42,6 +42,8 @@ export class SimMember {
   clockRate = 1
   #life = 0
   #pausedUntil = 0
+  /** What has happened while it stood still. */
+  #postponed: { life: number; action: () => void }[] = []
   #state: SnapshotHead
   #role: RoleChange | null = null
   #isSnapshotting = false
@@ -83,6 +85,7 @@ export class SimMember {
     this.#state = this.disk.durable.state
     this.#isSnapshotting = false
     this.#pausedUntil = 0
+    this.#postponed = []
     this.raft = createRaft({
       self: this.id,
       kind: this.self.kind,
@@ -112,10 +115,19 @@ export class SimMember {
   pause(time: number): void {
     this.world.note(`${this.id} stands still for ${time}`)
     this.#pausedUntil = this.world.timeline.now + time
+    this.world.timeline.after(time, () => this.#wake())
   }
 
   resume(): void {
     this.#pausedUntil = 0
+    this.#wake()
+  }
+
+  #wake(): void {
+    if (this.#pausedUntil > this.world.timeline.now) return
+    const postponed = this.#postponed
+    this.#postponed = []
+    for (const { life, action } of postponed) this.#whenRunning(life, action)
   }
 
   #tick(life: number): void {
@@ -129,9 +141,8 @@ export class SimMember {
 
   #whenRunning(life: number, action: () => void): void {
     if (life !== this.#life || !this.raft) return
-    const left = this.#pausedUntil - this.world.timeline.now
-    if (left > 0) this.world.timeline.after(left, () => this.#whenRunning(life, action))
-    else action()
+    if (this.#running) action()
+    else this.#postponed.push({ life, action })
   }
 
   #later(action: () => void): void {
