@@ -154,7 +154,7 @@ export class Node {
   #apply(entry: Entry): void {
     if (this.failure !== null || this.replica === null) return
     const applied = this.replica.apply(entry)
-    this.ports.log.debug('mdm.applied', { index: entry.index, term: entry.term })
+    this.ports.log.debug('mdm.applied', { index: entry.index, term: entry.term, digest: this.replica.digest })
     this.owner.applied(applied.delta)
     this.#answer(entry, applied)
     if (this.#role.role === 'leader' && entry.term === this.#role.term) this.#becomeMaster()

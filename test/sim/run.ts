@@ -42,6 +42,7 @@ export class Run {
   readonly #watch = new RecordWatch()
   readonly #masters = new MasterWatch()
   #failure: Error | null = null
+  #mapVersion = 0
   #nextId = 1
   acknowledged = 0
   checked = 0
@@ -227,6 +228,9 @@ export class Run {
   }
 
   #onMap(map: ClusterMap): void {
+    // Of several MDMs one may be behind, once the one that was ahead is gone.
+    if (map.version <= this.#mapVersion) return
+    this.#mapVersion = map.version
     try {
       const lost = this.#watch.step(map, (before, after) => this.#recordChanged(before, after))
       for (const slice of lost) this.#lost(slice)
@@ -263,12 +267,20 @@ export class Run {
   #onLog(process: SimProcess, event: string, fields: Record<string, unknown>): void {
     const { map } = this.cluster
     if (event === 'mdm.applied' && map !== null) this.#onMap(map)
-    if (process.role === 'mdm') this.#masters.heard(process.name, event, fields)
+    if (process.role === 'mdm') this.#mdmSays(process, event, fields)
     const situation = situationOf(event, fields)
     if (situation !== null) this.situations.reached(situation)
     if (event === 'sds.resync-differs' && fields.byMarks)
       this.fail(new Violation(`the marks did not name all that a copy had missed: ${JSON.stringify(fields)}`))
     if (event === 'sds.device-opened') this.#noteReturn(process, fields)
+  }
+
+  #mdmSays({ name }: SimProcess, event: string, fields: Record<string, unknown>): void {
+    try {
+      this.#masters.heard(name, event, fields)
+    } catch (error) {
+      this.fail(error as Error)
+    }
   }
 
   #noteReturn({ generation }: SimProcess, { cleanStop, sameBoot }: Record<string, unknown>): void {
