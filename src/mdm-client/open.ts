@@ -268,7 +268,7 @@ class Client implements MdmClient {
     if (state !== 'Error') return 'it is not the master, and knows of none'
     const said = detail ?? 'there is no majority of its members'
     this.#noMajority = { detail: said, round: this.#book.rounds }
-    return `it is not the master: ${said}`
+    return 'it is not the master, and there is none'
   }
 
   /** Who stands by is no master. */

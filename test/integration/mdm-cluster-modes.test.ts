@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { startLocalCluster } from '../support/local-cluster.js'
 import { sleep } from './failures.js'
-import { ChangeLoop, clusterOf, killNow, LoadLoop, nameOfMaster, rounds, untilNormal } from './mdm-cluster.js'
+import { ChangeLoop, clusterOf, LoadLoop, nameOfMaster, rounds, signalNow, untilNormal } from './mdm-cluster.js'
 
 t.setTimeout(1_800_000)
 
@@ -40,7 +40,7 @@ t.test('MDM cluster: members come and go while applications go on', { timeout: 1
 
   await t.test('any two of five are killed: changes go on', { timeout: 900_000 }, async () => {
     for (const pair of pairs.slice(0, rounds(3))) {
-      killNow(cluster, pair)
+      signalNow(cluster, pair, 'SIGKILL')
       await changes.goesOn()
       for (const name of pair) await cluster.local('start', name)
       await untilNormal(cluster)
@@ -72,7 +72,7 @@ t.test('MDM cluster: members come and go while applications go on', { timeout: 1
   await t.test('a member that has lost its disk is replaced, in its own place', { timeout: 600_000 }, async t => {
     const before = await roles()
     const lost = names.find(name => before[name]?.role === 'Slave')!
-    await cluster.local('kill', lost)
+    signalNow(cluster, [lost], 'SIGKILL')
     rmSync(join(cluster.dir, lost, 'state'), { recursive: true })
     await cluster.local('start', lost)
     await changes.goesOn()

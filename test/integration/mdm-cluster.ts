@@ -34,9 +34,9 @@ export const nameOfMaster = async (cluster: LocalCluster): Promise<string> => {
 export const untilNormal = (cluster: LocalCluster): Promise<void> =>
   until('every MDM is well', normalWithinMs, async () => (await clusterOf(cluster)).state === 'Normal')
 
-/** SIGKILL, all at once. */
-export function killNow({ file }: LocalCluster, names: readonly string[]): void {
-  for (const { name, pid } of file.processes) if (names.includes(name)) process.kill(pid, 'SIGKILL')
+/** To all of them at once. */
+export function signalNow({ file }: LocalCluster, names: readonly string[], signal: NodeJS.Signals): void {
+  for (const { name, pid } of file.processes) if (names.includes(name)) process.kill(pid, signal)
 }
 
 /**
