@@ -50,12 +50,12 @@ export class AddressBook {
 
   /** These are the MDMs, as the system itself says; what it said before is past. */
   learn(endpoints: readonly Endpoint[]): void {
-    this.#learned = distinct(endpoints).slice(0, learnedMax)
+    this.#learned = distinct(endpoints.filter(at => !isWildcard(at))).slice(0, learnedMax)
   }
 
   /** The master is said to be there. Not taken up again in a round in which that has turned out wrong. */
   redirect(to: Endpoint): void {
-    if (this.#tried.has(spell(to))) return
+    if (this.#tried.has(spell(to)) || isWildcard(to)) return
     this.#redirect = to
     if (!this.all.some(at => spell(at) === spell(to))) this.learn([...this.#learned, to])
   }
@@ -118,6 +118,9 @@ export function endpointOf(text: unknown): Endpoint | null {
   const port = Number(match?.[3])
   return match === null || port < 1 || port > 65_535 ? null : { host: (match[1] ?? match[2])!, port }
 }
+
+/** Where an MDM listens that was told to listen everywhere: from elsewhere that is nowhere. */
+const isWildcard = ({ host }: Endpoint): boolean => host === '0.0.0.0' || host === '::'
 
 const distinct = (endpoints: readonly Endpoint[]): Endpoint[] => [
   ...new Map(endpoints.map(at => [spell(at), { host: at.host, port: at.port }])).values(),

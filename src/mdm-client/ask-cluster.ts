@@ -42,7 +42,7 @@ export async function askCluster(options: AskClusterOptions): Promise<ClusterAns
     } catch (error) {
       if (!(error instanceof StorageError)) throw error
       if (error.code === 'WRONG_SYSTEM') refusal = error
-      book.note(at, error.message)
+      book.note(at, String(error.context.reason ?? error.message))
       throw error
     }
   }

@@ -10,13 +10,13 @@ import {
   type MdmNotices,
   type MdmRequestName,
   type MdmRequests,
-  sdsRequests,
 } from '../wire/control.js'
 import { AddressBook, endpointOf, spell } from './address-book.js'
 import type { MdmClient, MdmClientOptions } from './client.js'
 import { Liveness, silenceMsMax } from './liveness.js'
 import { checkDeltas, checkMapNotice, MapKeeper, type MapStep } from './map-keeper.js'
-import { errorToWire, type Fate, RequestTable, type Send } from './request-table.js'
+import { type Fate, RequestTable, type Send } from './request-table.js'
+import { serve } from './serve.js'
 
 /** An MDM that does not answer `hello` within this is passed over; every few rounds it has longer. */
 const helloTimeoutMsMin = 1_000
@@ -268,7 +268,7 @@ class Client implements MdmClient {
     if (state !== 'Error') return 'it is not the master, and knows of none'
     const said = detail ?? 'there is no majority of its members'
     this.#noMajority = { detail: said, round: this.#book.rounds }
-    return `it is not the master: ${said}`
+    return 'it is not the master, and there is none'
   }
 
   /** Who stands by is no master. */
@@ -314,7 +314,7 @@ class Client implements MdmClient {
     this.#liveness?.heard()
     try {
       if (message.kind === 'answer') this.#answer(connection, message)
-      else if (message.kind === 'request') void this.#serve(connection, message)
+      else if (message.kind === 'request') void serve(this.options, message, sendOn(connection))
       else if (message.name === 'adopted') this.options.onAdopted?.()
       else if (message.name === 'map') this.#mapNotice(connection, message.params)
     } catch (error) {
@@ -358,27 +358,6 @@ class Client implements MdmClient {
         for (const { resolve } of this.#subscribers.splice(0)) resolve()
       })
       .catch(error => this.#failed(connection, error))
-  }
-
-  async #serve(connection: Control, message: ControlMessage & { kind: 'request' }): Promise<void> {
-    const { id } = message
-    try {
-      const result = await this.#handle(message.name, message.params)
-      connection.send({ kind: 'answer', id, result: result ?? {} })
-    } catch (error) {
-      this.options.log.warn('mdm.requestFailed', { request: message.name, error: String(error) })
-      connection.send({ kind: 'answer', id, error: errorToWire(error) })
-    }
-  }
-
-  async #handle(name: string, params: unknown): Promise<unknown> {
-    const { onRequest } = this.options
-    if (onRequest === undefined || !Object.hasOwn(sdsRequests, name))
-      throw new StorageError('BAD_REQUEST', { request: name, detail: 'this process does not answer such requests' })
-    const checked = sdsRequests[name as keyof typeof sdsRequests].safeParse(params)
-    if (!checked.success)
-      throw new StorageError('BAD_ARGUMENT', { request: name, detail: checked.error.issues[0]?.message ?? 'malformed' })
-    return onRequest(name as keyof typeof sdsRequests, checked.data as never)
   }
 
   #unreachable(): StorageError {

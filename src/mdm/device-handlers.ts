@@ -32,7 +32,16 @@ export const deviceHandlers: Handlers<'addDevice' | 'removeDevice' | 'clearDevic
         return { sdsId: sds.id, poolId, path: params.path, name: params.name ?? null }
       })
       const { sizeBytes = null, force = false } = params
-      const capacityBytes = await prepare(mdm, peer, mdm.map.tables.devices.get(id)!, { sizeBytes, force })
+      const device = mdm.map.tables.devices.get(id)
+      // Asked again after a change of the master: the one before may have come to the end of it.
+      if (device === undefined)
+        throw new StorageError('NOT_FOUND', {
+          detail: 'the device could not be initialised, and was taken out again',
+          path: params.path,
+          remedy: 'add it again',
+        })
+      if (device.state !== 'pending') return { id, capacityBytes: device.capacityBytes }
+      const capacityBytes = await prepare(mdm, peer, device, { sizeBytes, force })
       return { id, capacityBytes }
     },
   },

@@ -366,6 +366,23 @@ t.test(
   },
 )
 
+t.test('a device that was added is not initialised again when the tool asks again', async t => {
+  const bench = new Bench()
+  await bench.start()
+  const { sdss } = await system(bench, 2)
+  const hello = { version: 1 as const, role: 'tool' as const, name: 'scli', systemId: null, client: 'c1' }
+  const params = { sds: 'sds-0', pool: 'pool1', path: '/dev/more' }
+  const answers: unknown[] = []
+  for (let time = 0; time < 2; time++) {
+    const tool = new Talker(bench, 'scli')
+    await tool.ask('hello', hello)
+    answers.push(await tool.ask('addDevice', params, 40))
+    t.equal((await tool.ask('query', {})).devices.length, 3)
+  }
+  t.same(answers[1], answers[0])
+  t.same(sdss[0]!.requests, ['prepareDevice', 'prepareDevice'], 'its first device, and this one once')
+})
+
 t.test('names that several domains use need the domain', async t => {
   const bench = new Bench()
   await bench.start()
