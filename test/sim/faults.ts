@@ -1,5 +1,7 @@
 import { seededRandom } from '../support/index.js'
 import type { SimCluster, SimProcess } from './cluster.js'
+import { MdmFaults } from './mdm-faults.js'
+import { MdmOperator } from './mdm-operator.js'
 import { NetworkFaults, type Striker } from './network-faults.js'
 import type { Operator } from './operator.js'
 import type { FaultKind, RunPlan } from './plan.js'
@@ -11,6 +13,8 @@ import { isWound, type WoundKind, Wounds } from './wounds.js'
 export class Faults implements Striker, Storyteller {
   readonly random
   readonly wounds: Wounds
+  readonly mdms: MdmFaults
+  readonly mdmOperator: MdmOperator
   readonly #network = new NetworkFaults(this)
   readonly #stories = new Stories(this)
   isOver = false
@@ -25,6 +29,8 @@ export class Faults implements Striker, Storyteller {
     readonly operator: Operator,
   ) {
     this.random = seededRandom(plan.seed * 4 + 3)
+    this.mdms = new MdmFaults(this)
+    this.mdmOperator = new MdmOperator(cluster, operator, this.random)
     this.wounds = new Wounds(cluster, operator, () => this.#heals.size === 0)
   }
 
@@ -97,6 +103,14 @@ export class Faults implements Striker, Storyteller {
       'grow-volume': () => this.operator.growVolume(),
       'passing-volume': () => this.operator.passingVolume(),
       policies: () => this.operator.policies(),
+      'crash-master': () => this.mdms.crashMaster(),
+      'power-mdms': () => this.mdms.powerAll(),
+      'stall-master': () => this.mdms.stallMaster(),
+      'cut-master': () => this.mdms.cutMaster(),
+      'split-mdms': () => this.mdms.split(),
+      'switch-ownership': () => this.mdmOperator.switchOwnership(),
+      'switch-mode': () => this.mdmOperator.switchMode(),
+      'replace-mdm': () => this.mdmOperator.replace(),
     }
     if (isWound(kind)) this.wounds.begin(kind)
     else strikes[kind]()
@@ -126,9 +140,7 @@ export class Faults implements Striker, Storyteller {
   }
 
   #crash(role: SimProcess['role']): void {
-    const process = this.pick(role)
-    const awayMs = this.awayMs()
-    this.#afterSomeEvents(process, () => this.kill(process, awayMs))
+    this.crash(this.pick(role))
   }
 
   /** Between any two steps that the process takes next. */
@@ -175,6 +187,11 @@ export class Faults implements Striker, Storyteller {
     this.cluster.stop(process.name, () => this.cluster.startIn(process.name, awayMs))
   }
 
+  crash(process: SimProcess): void {
+    const awayMs = this.awayMs()
+    this.#afterSomeEvents(process, () => this.kill(process, awayMs))
+  }
+
   power(process: SimProcess, awayMs = this.awayMs()): void {
     const { disks, metaStores } = this.cluster.world.portsOfHost(process.name)
     for (const file of disks.files.values())
@@ -189,7 +206,7 @@ export class Faults implements Striker, Storyteller {
   #powerAll(): void {
     this.situations.reached('power loss of all SDSs')
     for (const process of this.cluster.ofRole('sds')) this.power(process)
-    if (this.random.integer(2) === 0) this.power(this.cluster.process('mdm-1'))
+    if (this.random.integer(2) === 0) for (const process of this.cluster.ofRole('mdm')) this.power(process)
   }
 
   /** An SDS and an SDC on one host. */

@@ -3,8 +3,10 @@ import type { Daemon } from '../../src/ports/index.js'
 import { seededRandom } from '../support/index.js'
 import { checkDevices, isCounted, isTidy, RecordWatch } from './checks.js'
 import { mappingsOf, SimCluster, type SimProcess } from './cluster.js'
+import { ConfigLoad } from './config-load.js'
 import { Faults } from './faults.js'
 import { Invariants } from './invariants.js'
+import { areMdmsAlike, checkMdms, MasterWatch } from './mdm-checks.js'
 import { Operator } from './operator.js'
 import type { RunPlan } from './plan.js'
 import { RegisterChecker, Violation } from './register-checker.js'
@@ -40,7 +42,9 @@ export class Run {
   readonly #workloads: Workload[] = []
   readonly #checkers = new Map<string, RegisterChecker>()
   readonly #watch = new RecordWatch()
+  readonly #masters = new MasterWatch()
   #failure: Error | null = null
+  #mapVersion = 0
   #nextId = 1
   acknowledged = 0
   checked = 0
@@ -101,6 +105,7 @@ export class Run {
     cluster.transcript.say('load   begins')
     this.#makeWorkloads()
     for (const workload of this.#workloads) workload.start()
+    const config = this.#configLoad()
     this.faults.start()
     new Invariants(
       cluster,
@@ -112,6 +117,11 @@ export class Run {
     this.faults.end()
     await this.#until(1_500 + plan.thinkMs * 20, () => false)
     for (const workload of this.#workloads) workload.end()
+    let isConfigDone = config === null
+    void config?.end().then(() => {
+      isConfigDone = true
+    })
+    await this.#mustBecome(() => isConfigDone, 'the configuration is as it was made')
     await this.#mustBecome(() => this.#workloads.every(({ openNow }) => openNow === 0), 'every request is answered')
     await this.#mustBecome(() => this.isHealthy, 'every slice has two copies in sync')
     if (this.#failure !== null) return
@@ -123,7 +133,9 @@ export class Run {
       this.#nowAndThen(() => this.isHealthy && isTidy(cluster) && isCounted(cluster)),
       'every device has its own chunks, and counts the slots that its index names',
     )
+    await this.#mustBecome(() => areMdmsAlike(cluster), 'every MDM has what the master has')
     if (this.#failure === null) checkDevices(cluster)
+    if (this.#failure === null) checkMdms(cluster)
     // A pool that is nearly full may have no room to move anything.
     if (plan.sparePercent === 34)
       await this.#mustBecome(() => this.isHealthy && cluster.movesLeft === 0, 'every copy stands where it is wished')
@@ -181,6 +193,15 @@ export class Run {
     return JSON.stringify({ open, states, broken, devices, operator: this.operator.toDo })
   }
 
+  /** Where there are several MDMs, or one whose faults are what is looked for. */
+  #configLoad(): ConfigLoad | null {
+    if (!this.plan.hasConfigLoad) return null
+    const random = seededRandom(this.plan.seed * 4 + 2)
+    const load = new ConfigLoad(this.cluster, this.situations, random, 'cfg', error => this.fail(error))
+    load.start()
+    return load
+  }
+
   #makeWorkloads(): void {
     const run = this
     const context = {
@@ -232,6 +253,9 @@ export class Run {
   }
 
   #onMap(map: ClusterMap): void {
+    // Of several MDMs one may be behind, once the one that was ahead is gone.
+    if (map.version <= this.#mapVersion) return
+    this.#mapVersion = map.version
     try {
       const lost = this.#watch.step(map, (before, after) => this.#recordChanged(before, after))
       for (const slice of lost) this.#lost(slice)
@@ -268,11 +292,20 @@ export class Run {
   #onLog(process: SimProcess, event: string, fields: Record<string, unknown>): void {
     const { map } = this.cluster
     if (event === 'mdm.applied' && map !== null) this.#onMap(map)
+    if (process.role === 'mdm') this.#mdmSays(process, event, fields)
     const situation = situationOf(event, fields)
     if (situation !== null) this.situations.reached(situation)
     if (event === 'sds.resync-differs' && fields.byMarks)
       this.fail(new Violation(`the marks did not name all that a copy had missed: ${JSON.stringify(fields)}`))
     if (event === 'sds.device-opened') this.#noteReturn(process, fields)
+  }
+
+  #mdmSays({ name }: SimProcess, event: string, fields: Record<string, unknown>): void {
+    try {
+      this.#masters.heard(name, event, fields)
+    } catch (error) {
+      this.fail(error as Error)
+    }
   }
 
   #noteReturn({ generation }: SimProcess, { cleanStop, sameBoot }: Record<string, unknown>): void {
@@ -307,6 +340,12 @@ export class Run {
 /** What an event of a log shows. */
 function situationOf(event: string, fields: Record<string, unknown>): Situation | null {
   switch (event) {
+    case 'mdm.snapshotInstalled':
+      return 'snapshot installed at an MDM'
+    case 'mdm.compacted':
+      return 'log of an MDM replaced by a snapshot'
+    case 'mdm.master':
+      return (fields.term as number) > 1 ? 'another MDM became master' : null
     case 'slices.joined':
       return (fields.joined as number) > 0 ? 'copy joined' : null
     case 'slices.changed':

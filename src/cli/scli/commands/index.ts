@@ -3,6 +3,7 @@ import type { Command } from '../command.js'
 import { deviceCommands } from './device.js'
 import { faultSetCommands } from './fault-set.js'
 import { mappingCommands } from './mapping.js'
+import { mdmCommands } from './mdm.js'
 import { protectionDomainCommands } from './protection-domain.js'
 import { rebuildCommands } from './rebuild.js'
 import { sdcCommands } from './sdc.js'
@@ -14,6 +15,7 @@ import { volumeCommands } from './volume.js'
 /** Every command of scli, behind both spellings. */
 export const commands: readonly Command[] = checked([
   ...systemCommands,
+  ...mdmCommands,
   ...protectionDomainCommands,
   ...faultSetCommands,
   ...storagePoolCommands,
