@@ -232,7 +232,8 @@ export class SimMember {
 
   #write({ write }: RaftEffects): void {
     if (!write) return
-    const { token, snapshot } = write
+    const { token, snapshot, mark } = write
+    if (mark) this.world.checker.marked(this.id, this.disk.view.mark, mark)
     this.disk.write(write, () =>
       this.#later(() => {
         this.raft!.persisted(token)

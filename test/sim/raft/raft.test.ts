@@ -30,10 +30,18 @@ t.test(
   },
 )
 
-for (const shape of ['2+1', '3+2'] as const)
-  t.test(`raft: of ${shape} members any one is lost, at any moment and in any way: the others go on`, async t => {
-    for (let seed = 1; seed <= 100; seed++) {
-      const { failure } = new RaftRun(seed, { focus: { shape, isOneAtATime: true } }).play()
-      if (failure) t.fail(`seed ${seed}: ${failure.message}`)
-    }
-  })
+const losses = [
+  { shape: '2+1', lossesMax: 1 },
+  { shape: '3+2', lossesMax: 1 },
+  { shape: '3+2', lossesMax: 2 },
+] as const
+for (const { shape, lossesMax } of losses)
+  t.test(
+    `raft: of ${shape} members any ${lossesMax} are lost, at any moment and in any way: the others go on`,
+    async t => {
+      for (let seed = 1; seed <= 100; seed++) {
+        const { failure } = new RaftRun(seed, { focus: { shape, lossesMax, losesMembers: true } }).play()
+        if (failure) t.fail(`seed ${seed}: ${failure.message}`)
+      }
+    },
+  )
