@@ -2,7 +2,7 @@ import { StorageError } from '../base/errors.js'
 import type { DeviceId } from '../base/ids.js'
 import { buildDeviceGrown, buildDeviceReady, buildRemoveDevice, holdingCopies, resolve } from '../core/mdm/index.js'
 import { type Device, devicesOfSds, type Sds, systemIdOf } from '../model/index.js'
-import { change, domainOf } from './admin-handlers.js'
+import { answered, change, domainOf } from './admin-handlers.js'
 import type { Mdm } from './context.js'
 import { type Handlers, tools } from './handlers.js'
 import type { Peer } from './peer.js'
@@ -50,6 +50,8 @@ export const deviceHandlers: Handlers<'addDevice' | 'removeDevice' | 'clearDevic
     roles: tools,
     handle: async call => {
       const { mdm, params } = call
+      const before = answered<'removeDevice'>(call)
+      if (before) return before
       const device = resolve(mdm.map, 'devices', params.device)
       if (mdm.preparing.has(device.id))
         throw new StorageError('IN_USE', {

@@ -1,6 +1,5 @@
 import { StorageError } from '../base/errors.js'
 import type { MdmId } from '../base/ids.js'
-import { mutate } from '../base/mutation.js'
 import type { Member, MemberProgress } from '../core/raft/index.js'
 import { type Endpoint, type Mdm as MdmRow, systemIdOf } from '../model/index.js'
 import type { Timer } from '../ports/index.js'
@@ -139,7 +138,7 @@ export class Members {
       const link = this.mdm.links.get(id)
       if (link === null || this.#attaching.has(id)) continue
       const isNew = membership === 'attaching'
-      if (link.isUnattached && (isNew || mutate('mdm-attach-an-empty-member-again')))
+      if (link.isUnattached && isNew)
         this.#busy(id, async () => {
           await link.ask('attach', { systemId: this.mdm.node.identity.systemId, id, kind }, attachTimeoutMs)
           link.reconnect()

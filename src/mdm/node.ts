@@ -1,6 +1,5 @@
 import { StorageError } from '../base/errors.js'
 import type { MdmId } from '../base/ids.js'
-import { mutate } from '../base/mutation.js'
 import type { MdmConfig } from '../config/mdm.js'
 import type { Outcome } from '../core/mdm/index.js'
 import type { Entry, MemberId, RaftMessage, Recovered, RoleChange, SnapshotHead } from '../core/raft/index.js'
@@ -100,7 +99,13 @@ export class Node {
     return new Promise((resolve, reject) => {
       const { trouble } = this.store
       if (trouble !== null)
-        return reject(new StorageError('INTERNAL', { detail: 'the MDM cannot write its log', error: trouble }))
+        return reject(
+          new StorageError('INTERNAL', {
+            detail: 'the MDM cannot write its log',
+            error: trouble,
+            remedy: 'look at the disk of its directory; it goes on by itself',
+          }),
+        )
       const position = this.#isMaster ? this.driver.propose(payload) : null
       if (position === null) return reject(new StorageError('NOT_MASTER'))
       this.#waiting.set(position.index, { term: position.term, resolve, reject })
@@ -109,19 +114,14 @@ export class Node {
 
   /** Resolves when everything is applied that any master has answered before; rejects with NOT_MASTER. */
   async barrier(): Promise<void> {
-    if (mutate('mdm-read-without-asking-the-others')) return
     const index = await this.driver.readIndex()
     // What is committed here is applied in the same turn.
     if (!this.#isMaster || this.index < index) throw new StorageError('NOT_MASTER')
   }
 
-  /** The disk takes nothing more: whoever waits is told, and another member is asked to be master. */
+  /** The disk takes nothing more: what waits goes on waiting, and another member is asked to be master. */
   #cannotWrite(error: string): void {
     this.ports.log.error('mdm.cannotWrite', { error })
-    const detail = 'the MDM could not write its log; the change is made as soon as it can be'
-    for (const { reject } of this.#waiting.values())
-      reject(new StorageError('INTERNAL', { detail, error, remedy: 'look at the MDM’s disk' }))
-    this.#waiting.clear()
     if (this.#isMaster) this.#handOver()
   }
 
@@ -182,7 +182,6 @@ export class Node {
     this.#role = change
     if (this.#isMaster && (change.role !== 'leader' || change.term !== was.term)) this.#loseMaster()
     if (change.role === 'leader' && this.failure !== null) this.#handOver()
-    if (change.role === 'leader' && mutate('mdm-serve-before-its-own-term')) this.#becomeMaster()
     this.owner.roleChanged(change)
   }
 

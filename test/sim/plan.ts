@@ -47,6 +47,8 @@ export interface RunPlan {
   /** Members of the MDM cluster; and MDMs that stand by, one manager before one tie breaker. */
   mdms: ClusterMode
   spareMdms: number
+  /** Somebody changes the configuration all the time. */
+  hasConfigLoad: boolean
   /** SDSs that run and are not part of the system at first: an administrator may add them. */
   spareSdss: number
 }
@@ -142,5 +144,6 @@ export function planOf(seed: number, allowed: readonly FaultKind[] = faultKinds)
     hasReader: sdcs > 1 && random.integer(3) === 0,
     mdms,
     spareMdms: mdms === 1 ? 0 : 2,
+    hasConfigLoad: mdms > 1,
   }
 }

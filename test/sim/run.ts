@@ -3,6 +3,7 @@ import type { Daemon } from '../../src/ports/index.js'
 import { seededRandom } from '../support/index.js'
 import { checkDevices, isCounted, isTidy, RecordWatch } from './checks.js'
 import { mappingsOf, SimCluster, type SimProcess } from './cluster.js'
+import { ConfigLoad } from './config-load.js'
 import { Faults } from './faults.js'
 import { areMdmsAlike, checkMdms, MasterWatch } from './mdm-checks.js'
 import { Operator } from './operator.js'
@@ -103,12 +104,18 @@ export class Run {
     cluster.transcript.say('load   begins')
     this.#makeWorkloads()
     for (const workload of this.#workloads) workload.start()
+    const config = this.#configLoad()
     this.faults.start()
     await this.#until(plan.faultMs, () => false)
     cluster.transcript.say('faults end')
     this.faults.end()
     await this.#until(1_500 + plan.thinkMs * 20, () => false)
     for (const workload of this.#workloads) workload.end()
+    let isConfigDone = config === null
+    void config?.end().then(() => {
+      isConfigDone = true
+    })
+    await this.#mustBecome(() => isConfigDone, 'the configuration is as it was made')
     await this.#mustBecome(() => this.#workloads.every(({ openNow }) => openNow === 0), 'every request is answered')
     await this.#mustBecome(() => this.isHealthy, 'every slice has two copies in sync')
     if (this.#failure !== null) return
@@ -175,6 +182,15 @@ export class Run {
       ({ waiting, state }) => waiting || state !== 'ready',
     )
     return JSON.stringify({ open, states, broken, devices, operator: this.operator.toDo })
+  }
+
+  /** Where there are several MDMs, or one whose faults are what is looked for. */
+  #configLoad(): ConfigLoad | null {
+    if (!this.plan.hasConfigLoad) return null
+    const random = seededRandom(this.plan.seed * 4 + 2)
+    const load = new ConfigLoad(this.cluster, this.situations, random, 'cfg', error => this.fail(error))
+    load.start()
+    return load
   }
 
   #makeWorkloads(): void {

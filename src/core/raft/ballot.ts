@@ -64,7 +64,7 @@ export class Ballot {
     assert(this.#vote === null || this.#vote === candidate || mutate('raft-vote-twice'), 'a term has one vote')
     if (this.#vote === candidate) return
     this.#vote = candidate
-    if (!mutate('raft-forget-the-vote')) this.#outbox.hardStateChanged()
+    this.#outbox.hardStateChanged()
   }
 
   /**

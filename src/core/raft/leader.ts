@@ -143,7 +143,7 @@ export class Leader {
     const isNew = progress.accepted(index)
     if (progress.state === 'probe' || (progress.state === 'snapshot' && progress.match >= log.base.index))
       progress.becomeReplicate()
-    if (isNew || progress.match === log.lastIndex)
+    if (progress.state === 'replicate' && (isNew || progress.match === log.lastIndex))
       standing.gotOn(Math.max(log.commit, this.#firstIndex - 1) - progress.match)
   }
 
@@ -195,10 +195,9 @@ export class Leader {
     const { log, ballot } = this.#core
     const inStep = this.#fullInStep()
     // While this member leaves, and of those that stay no full one answers.
-    if (inStep.length === 0 && !mutate('raft-commit-by-witnesses-alone')) return
+    if (inStep.length === 0) return
     const voters = mutate('raft-count-learners') ? this.#members : votersOf(this.#members)
     const matches = voters.map(({ id }) => this.#matchOf(id))
-    if (!isVoter(this.#members, this.#self) && mutate('raft-count-a-leaving-leader')) matches.push(log.stable)
     const majority = majorityReached(matches)
     const index = Math.min(majority, ...inStep.map(({ id }) => this.#matchOf(id)))
     // An entry of an older term may be on a majority and yet be replaced (dissertation, figure 3.7).
@@ -328,8 +327,8 @@ export class Leader {
   }
 
   #hasCaughtUp({ id, kind }: Member): boolean {
-    const peer = this.#peers.get(id)!
-    return peer.isActive && (kind === 'tieBreaker' || peer.standing.isInStep)
+    const peer = this.#peers.get(id)
+    return peer?.isActive === true && (kind === 'tieBreaker' || peer.standing.isInStep)
   }
 
   #syncPeers(): void {

@@ -317,7 +317,7 @@ export class Manager implements Raft, RaftCore {
     else if (log.has(prev) || (mutate('raft-append-without-looking') && prev.index <= log.lastIndex)) {
       const changed = log.merge(entries)
       if (changed !== null) this.outbox.entriesChanged(changed)
-      const index = mutate('raft-acknowledge-the-whole-log') ? log.lastIndex : prev.index + entries.length
+      const index = prev.index + entries.length
       log.commitTo(Math.min(commit, index))
       this.#promise(from, { type: 'appendAnswer', index })
     } else {

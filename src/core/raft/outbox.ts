@@ -82,12 +82,9 @@ export class Outbox {
       log: touchesLog ? { from: snapshot ? 1 : from!, upTo: log!.lastIndex } : null,
       held: this.#held,
     })
-    const write = {
-      token,
-      hardState: this.#hardStateChanged || touchesLog ? hardState : null,
-      entries,
-      ...this.#unwritten,
-    }
+    const promised = mutate('raft-forget-the-vote') ? { ...hardState, vote: null } : hardState
+    const writesHardState = this.#hardStateChanged || touchesLog
+    const write = { token, hardState: writesHardState ? promised : null, entries, ...this.#unwritten }
     this.#hardStateChanged = false
     this.#entriesFrom = null
     this.#unwritten = nothing
@@ -123,7 +120,6 @@ export class Outbox {
    * what stands in the log now, even if an entry of the same index and term does.
    */
   #rewrittenFrom(): number {
-    if (mutate('raft-believe-an-overtaken-write')) return Number.POSITIVE_INFINITY
     let from = this.#unwritten.snapshot ? 1 : (this.#entriesFrom ?? Number.POSITIVE_INFINITY)
     for (const { log } of this.#inFlight) if (log) from = Math.min(from, log.from)
     return from

@@ -56,8 +56,9 @@ export class Operator {
   step(): void {
     const leader = [...this.world.members.values()].find(member => member.isLeading)
     const status = leader?.raft?.status
-    if (!leader || !status?.areMembersCommitted) return
+    if (!leader || !status) return
     const { members } = status
+    this.#tidy(status.members)
     const missing = this.#wanted.find(({ id }) => !members.some(member => member.id === id))
     const surplus = members.find(({ id }) => !this.#wanted.some(member => member.id === id))
     const learner = members.find(({ id, isLearner }) => isLearner && this.#wanted.some(member => member.id === id))
@@ -65,6 +66,17 @@ export class Operator {
     if (missing) leader.change([...members, { ...missing, isLearner: true }])
     else if ((!learner || !leader.change(promoted)) && surplus)
       leader.change(members.filter(({ id }) => id !== surplus.id))
+  }
+
+  /** Who is no member any more ends some time after. */
+  #tidy(members: readonly Member[]): void {
+    for (const [id, member] of this.world.members) {
+      if (members.some(other => other.id === id) || this.#wanted.some(other => other.id === id)) continue
+      this.world.timeline.after(300, () => {
+        member.crash()
+        this.world.members.delete(id)
+      })
+    }
   }
 
   #add(kind: MemberKind): void {
