@@ -6,6 +6,7 @@ static Napi::Object start(Napi::Env env, Napi::Object exports) {
   exportHost(env, exports);
   exportNbdNetlink(env, exports);
   exportSockets(env, exports);
+  exportStreams(env, exports);
   return exports;
 }
 

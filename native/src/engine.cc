@@ -8,6 +8,7 @@
 #include <system_error>
 
 #include "addon.h"
+#include "instance.h"
 
 namespace {
 
@@ -72,12 +73,9 @@ int OpenFile::close() {
 }
 
 std::shared_ptr<Engine> Engine::of(Napi::Env env) {
-  auto* known = env.GetInstanceData<std::shared_ptr<Engine>>();
-  if (known == nullptr) {
-    known = new std::shared_ptr<Engine>(std::make_shared<Engine>(env));
-    env.SetInstanceData(known);
-  }
-  return *known;
+  std::shared_ptr<Engine>& engine = Instance::of(env).engine;
+  if (engine == nullptr) engine = std::make_shared<Engine>(env);
+  return engine;
 }
 
 /// start(submission: Float64Array, completions: Int32Array, wake: (count) => void, mayUseRing): whether there is a ring

@@ -22,6 +22,26 @@ export interface Addon {
   /** Finishes what was submitted, then closes, which ends the lock. */
   fileClose(handle: number): Promise<void>
 
+  /**
+   * Before the first `streamAdopt`, once. `states` has three numbers for each stream: where in its memory the next read goes
+   * (JavaScript says so), bytes not sent yet, and calls of `streamSend` of which not everything has been sent.
+   * `onEvents(count)` is told, once a turn, how many pairs of stream and event are in `events`: more than 0: bytes read;
+   * 0: the other side has ended; less than 0: an errno, after which nothing comes; 2^31 - 1: something was sent that had to
+   * wait. It must not throw.
+   */
+  streamsStart(states: Float64Array, events: Int32Array, onEvents: (count: number) => void): void
+  /** Takes over a connected stream socket; returns its number, or -1, having closed it, where there are too many. */
+  streamAdopt(fd: number, sendBufferBytes: number): number
+  /** Where reads go from now on; the caller keeps it. Reading begins with the first memory. */
+  streamMemory(stream: number, memory: Uint8Array): void
+  /** Sends in order; the caller keeps the pieces until they have been sent. */
+  streamSend(stream: number, pieces: readonly Uint8Array[]): void
+  streamRead(stream: number, on: boolean): void
+  /** Ends our direction after what was sent before. */
+  streamEnd(stream: number): void
+  /** Closes the descriptor and drops what is unsent; nothing is told of it any more. */
+  streamClose(stream: number): void
+
   socketPair(): [number, number]
   fdDup(fd: number): number
   fdClose(fd: number): void

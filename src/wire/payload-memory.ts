@@ -153,15 +153,20 @@ export class ReceiveMemory {
     this.#slab = takeSlab(false)
   }
 
-  /** Where the next read goes. */
-  room(): Buffer {
+  /** Where the next read goes: from `place()` of this to its end. */
+  get memory(): Buffer {
+    return this.#slab.bytes
+  }
+
+  /** Where in `memory`, another one perhaps, the next read goes. */
+  place(): number {
     const { bytes } = this.#slab
     const isLarge = bytes.length === slabBytesLarge
     if (bytes.length - this.#at < bytes.length / 4 || this.#wantLarge !== isLarge) this.#renew()
-    return this.#at === 0 ? this.#slab.bytes : this.#slab.bytes.subarray(this.#at)
+    return this.#at
   }
 
-  /** What a read of `length` bytes into `room()` brought. Valid until the next read, unless cuts of it are pinned. */
+  /** What a read of `length` bytes to there brought. Valid until the next read, unless cuts of it are pinned. */
   took(length: number): Buffer {
     const from = this.#at
     this.#at += length
