@@ -7,6 +7,7 @@ static Napi::Object start(Napi::Env env, Napi::Object exports) {
   exportNbdNetlink(env, exports);
   exportSockets(env, exports);
   exportStreams(env, exports);
+  exportTurn(env, exports);
   return exports;
 }
 

@@ -9,6 +9,7 @@
 
 #include "addon.h"
 #include "instance.h"
+#include "turn.h"
 
 namespace {
 
@@ -91,10 +92,7 @@ Napi::Value Engine::start(const Napi::CallbackInfo& info) {
   napi_unref_threadsafe_function(env, wakeUp_);
   // Hooks run last one first: this one before Node takes the wake-up call away.
   napi_add_env_cleanup_hook(env, [](void* engine) { static_cast<Engine*>(engine)->shutDown(); }, this);
-  if (info[3].ToBoolean()) {
-    wake_ = Napi::Persistent(info[2].As<Napi::Function>());
-    openRing();
-  }
+  if (info[3].ToBoolean()) openRing();
   return Napi::Boolean::New(env, ring_ != nullptr);
 }
 
@@ -111,8 +109,9 @@ void Engine::openRing() {
     return;
   }
   ringPoll_->data = this;
-  uv_poll_start(ringPoll_, UV_READABLE, [](uv_poll_t* poll, int, int) { static_cast<Engine*>(poll->data)->onRing(); });
+  uv_poll_start(ringPoll_, UV_READABLE, [](uv_poll_t* poll, int, int) { static_cast<Engine*>(poll->data)->isRingReady_ = true; });
   uv_unref(reinterpret_cast<uv_handle_t*>(ringPoll_));
+  Turn::of(env_).engine = this;
   isBounceKept_ = bounce_.memory() != nullptr && ring_->keepMapped(bounce_.memory(), BouncePool::bytes);
 }
 
@@ -211,15 +210,17 @@ bool Engine::toRing(FileOp& op) {
   return true;
 }
 
-/// The ring is readable.
-void Engine::onRing() {
+void Engine::reap() {
+  if (!isRingReady_ || ring_ == nullptr) return;
+  isRingReady_ = false;
   ring_->reap([this](uint64_t slot, int result) { ringEnded(ops_[slot], result); });
-  taken_.swap(ringDone_);
-  if (taken_.empty()) return;
-  Napi::HandleScope scope(env_);
-  napi_value self;
-  napi_get_global(env_, &self);
-  tell(env_, [&](napi_value count) { napi_make_callback(env_, nullptr, self, wake_.Value(), 1, &count, nullptr); });
+}
+
+uint32_t Engine::takeEnded() {
+  const uint32_t count = put(ringDone_.data(), ringDone_.size());
+  ringDone_.erase(ringDone_.begin(), ringDone_.begin() + count);
+  ended(count);
+  return count;
 }
 
 void Engine::ringEnded(FileOp& op, int result) {
@@ -272,30 +273,35 @@ void Engine::deliver(napi_env env, napi_value callback) {
     std::lock_guard<std::mutex> lock(mutex_);
     taken_.swap(done_);
   }
+  ended(taken_.size());
   napi_value self;
   napi_get_global(env, &self);
-  tell(env, [&](napi_value count) { napi_call_function(env, self, callback, 1, &count, nullptr); });
-}
-
-template <typename Call>
-void Engine::tell(napi_env env, Call call) {
-  inFlight_ -= taken_.size();
-  if (inFlight_ == 0) setBusy(false);
-  Napi::Int32Array window = completions_.Value();
-  const size_t room = window.ElementLength() / 2;
-  for (size_t at = 0; at < taken_.size(); at += room) {
-    const size_t count = std::min(room, taken_.size() - at);
-    int32_t* pairs = window.Data();
-    for (size_t i = 0; i < count; ++i) {
-      pairs[2 * i] = static_cast<int32_t>(taken_[at + i].slot);
-      pairs[2 * i + 1] = taken_[at + i].error;
-    }
+  for (size_t at = 0; at < taken_.size();) {
+    const uint32_t count = put(taken_.data() + at, taken_.size() - at);
+    at += count;
     // JavaScript's side throws nothing: it must hear of the rest of the batch in any case.
     napi_value argument;
-    napi_create_uint32(env, static_cast<uint32_t>(count), &argument);
-    call(argument);
+    napi_create_uint32(env, count, &argument);
+    napi_call_function(env, self, callback, 1, &argument, nullptr);
   }
   taken_.clear();
+}
+
+uint32_t Engine::put(const Completion* from, size_t count) {
+  if (count == 0) return 0;
+  Napi::Int32Array window = completions_.Value();
+  count = std::min(count, window.ElementLength() / 2);
+  int32_t* pairs = window.Data();
+  for (size_t i = 0; i < count; ++i) {
+    pairs[2 * i] = static_cast<int32_t>(from[i].slot);
+    pairs[2 * i + 1] = from[i].error;
+  }
+  return static_cast<uint32_t>(count);
+}
+
+void Engine::ended(size_t count) {
+  inFlight_ -= count;
+  if (count > 0 && inFlight_ == 0) setBusy(false);
 }
 
 void Engine::shutDown() {

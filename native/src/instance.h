@@ -6,10 +6,12 @@
 
 class Engine;
 class Streams;
+class Turn;
 
 struct Instance {
   std::shared_ptr<Engine> engine;
   std::shared_ptr<Streams> streams;
+  std::shared_ptr<Turn> turn;
 
   static Instance& of(Napi::Env env) {
     auto* known = env.GetInstanceData<Instance>();

@@ -10,6 +10,7 @@
 #include "addon.h"
 #include "async.h"
 #include "instance.h"
+#include "turn.h"
 
 namespace {
 
@@ -31,23 +32,17 @@ Streams& Streams::of(Napi::Env env) {
   return *streams;
 }
 
-/// streamsStart(states: Float64Array, events: Int32Array, onEvents: (count) => void)
+/// streamsStart(states: Float64Array, events: Int32Array)
 void Streams::start(const Napi::CallbackInfo& info) {
-  if (check_ != nullptr) throw Napi::Error::New(env_, "the streams have started already");
+  if (loop_ != nullptr) throw Napi::Error::New(env_, "the streams have started already");
   if (napi_get_uv_event_loop(env_, &loop_) != napi_ok) throw Napi::Error::New(env_, "there is no event loop");
   statesArray_ = Napi::Persistent(info[0].As<Napi::Float64Array>());
   states_ = statesArray_.Value().Data();
   streamsMax_ = statesArray_.Value().ElementLength() / stateCount;
   eventsArray_ = Napi::Persistent(info[1].As<Napi::Int32Array>());
-  onEvents_ = Napi::Persistent(info[2].As<Napi::Function>());
-  check_ = new uv_check_t;
-  check_->data = this;
-  uv_check_init(loop_, check_);
-  // libuv runs hooks of this kind last one first: ours after the sockets of a turn and before Node's, which ends the turn.
-  uv_check_start(check_, [](uv_check_t* check) { static_cast<Streams*>(check->data)->deliver(); });
-  uv_unref(reinterpret_cast<uv_handle_t*>(check_));
   hurry_ = new uv_idle_t;
   uv_idle_init(loop_, hurry_);
+  Turn::of(env_).streams = this;
   napi_add_env_cleanup_hook(env_, [](void* streams) { static_cast<Streams*>(streams)->shutDown(); }, this);
 }
 
@@ -259,43 +254,31 @@ void Streams::fail(Stream& stream, int error) {
   uv_idle_start(hurry_, [](uv_idle_t*) {});
 }
 
-/// Tells JavaScript what has happened in this turn.
-void Streams::deliver() {
-  if (pending_.empty()) return;
-  delivering_.swap(pending_);
+uint32_t Streams::takePending() {
   uv_idle_stop(hurry_);
-  Napi::HandleScope scope(env_);
-  napi_value self;
-  napi_get_global(env_, &self);
   Napi::Int32Array window = eventsArray_.Value();
   const size_t room = window.ElementLength() / 2;
-  for (size_t at = 0; at < delivering_.size();) {
-    int32_t* pairs = window.Data();
-    uint32_t count = 0;
-    for (; at < delivering_.size() && count < room; ++at) {
-      const Event& event = delivering_[at];
-      Stream* stream = streams_[event.id];
-      if (stream == nullptr || stream->isClosed) continue;
-      if (event.what == progress) stream->hasProgress = false;
-      else if (event.what > 0) stream->hasBytes = false;
-      pairs[2 * count] = static_cast<int32_t>(event.id);
-      pairs[2 * count + 1] = event.what;
-      ++count;
-    }
-    napi_value argument;
-    napi_create_uint32(env_, count, &argument);
-    // JavaScript's side throws nothing: it must hear of the rest in any case.
-    napi_make_callback(env_, nullptr, self, onEvents_.Value(), 1, &argument, nullptr);
+  int32_t* pairs = window.Data();
+  uint32_t count = 0;
+  for (; !pending_.empty() && count < room; pending_.pop_front()) {
+    const Event event = pending_.front();
+    Stream* stream = streams_[event.id];
+    if (stream == nullptr || stream->isClosed) continue;
+    if (event.what == progress)
+      stream->hasProgress = false;
+    else if (event.what > 0)
+      stream->hasBytes = false;
+    pairs[2 * count] = static_cast<int32_t>(event.id);
+    pairs[2 * count + 1] = event.what;
+    ++count;
   }
-  delivering_.clear();
+  return count;
 }
 
 /// The environment ends: nothing is read into its memory any more.
 void Streams::shutDown() {
   for (Stream* stream : streams_)
     if (stream != nullptr && !stream->isClosed) drop(*stream);
-  uv_check_stop(check_);
-  uv_close(reinterpret_cast<uv_handle_t*>(check_), [](uv_handle_t* check) { delete reinterpret_cast<uv_check_t*>(check); });
   uv_close(reinterpret_cast<uv_handle_t*>(hurry_), [](uv_handle_t* hurry) { delete reinterpret_cast<uv_idle_t*>(hurry); });
 }
 

@@ -47,6 +47,10 @@ class Streams {
   void end(const Napi::CallbackInfo& info);
   void close(const Napi::CallbackInfo& info);
 
+  /// For the turn: whether there is something to tell, and as much of it as fits into the array.
+  bool hasPending() const { return !pending_.empty(); }
+  uint32_t takePending();
+
  private:
   struct Event {
     uint32_t id;
@@ -66,20 +70,17 @@ class Streams {
   void sent(Stream& stream, size_t bytes);
   void fail(Stream& stream, int error);
   void watch(Stream& stream);
-  void deliver();
   void drop(Stream& stream);
   void shutDown();
 
   Napi::Env env_;
   uv_loop_t* loop_ = nullptr;
-  uv_check_t* check_ = nullptr;
   uv_idle_t* hurry_ = nullptr;
   Napi::Reference<Napi::Float64Array> statesArray_;
   double* states_ = nullptr;
   size_t streamsMax_ = 0;
   Napi::Reference<Napi::Int32Array> eventsArray_;
-  Napi::FunctionReference onEvents_;
   std::vector<Stream*> streams_;
   std::vector<uint32_t> free_;
-  std::vector<Event> pending_, delivering_;
+  std::deque<Event> pending_;
 };

@@ -5,8 +5,8 @@ import { getSystemErrorName } from 'node:util'
 export interface Addon {
   /**
    * Before the first `engineSubmit`, once. `submission` holds operations of `fieldsPerOp` numbers (see FileEngine),
-   * `completions` pairs of slot and errno; `wake(count)` is told how many pairs are there, and must not throw. Where
-   * `mayUseRing`, direct transfers go through io_uring; returns whether they do.
+   * `completions` pairs of slot and errno; `wake(count)` is told how many pairs are there by threads, and must not throw.
+   * Where `mayUseRing`, direct transfers go through io_uring, and end with the turn; returns whether they do.
    */
   engineStart(
     submission: Float64Array,
@@ -17,6 +17,12 @@ export interface Addon {
   /** Takes `count` operations from the submission array, and their buffers, in order, from `pieces`. */
   engineSubmit(count: number, pieces: readonly Uint8Array[]): void
 
+  /**
+   * Once: `onTurn` is told at the end of each turn of the loop how many pairs of `completions` and of `events` are there, if
+   * there are any. It must not throw.
+   */
+  turnStart(onTurn: (completions: number, events: number) => void): void
+
   /** Opens and locks. `exclusive` for block devices (O_EXCL); `create` makes the file, `createBytes` long. */
   fileOpen(options: FileOpen): Promise<OpenedFile>
   /** Finishes what was submitted, then closes, which ends the lock. */
@@ -25,11 +31,10 @@ export interface Addon {
   /**
    * Before the first `streamAdopt`, once. `states` has three numbers for each stream: where in its memory the next read goes
    * (JavaScript says so), bytes not sent yet, and calls of `streamSend` of which not everything has been sent.
-   * `onEvents(count)` is told, once a turn, how many pairs of stream and event are in `events`: more than 0: bytes read;
-   * 0: the other side has ended; less than 0: an errno, after which nothing comes; 2^31 - 1: something was sent that had to
-   * wait. It must not throw.
+   * `events` are pairs of stream and event, more than 0: bytes read; 0: the other side has ended; less than 0: an errno, after
+   * which nothing comes; 2^31 - 1: something was sent that had to wait.
    */
-  streamsStart(states: Float64Array, events: Int32Array, onEvents: (count: number) => void): void
+  streamsStart(states: Float64Array, events: Int32Array): void
   /** Takes over a connected stream socket; returns its number, or -1, having closed it, where there are too many. */
   streamAdopt(fd: number, sendBufferBytes: number): number
   /** Where reads go from now on; the caller keeps it. Reading begins with the first memory. */

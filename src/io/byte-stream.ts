@@ -2,6 +2,7 @@ import type net from 'node:net'
 import { assert } from '../base/assert.js'
 import { ReceiveMemory } from '../wire/payload-memory.js'
 import { addon, errnoName } from './addon.js'
+import { onEvents, rethrow } from './turn.js'
 
 /** What a stream tells whoever owns it. Nothing comes after `destroy`. */
 export interface ByteStreamOwner {
@@ -48,8 +49,11 @@ export class ByteStream {
     sendBufferBytes: number,
     readonly owner: ByteStreamOwner,
   ) {
-    if (!isStarted) addon.streamsStart(states, events, onEvents)
-    isStarted = true
+    if (!isStarted) {
+      addon.streamsStart(states, events)
+      onEvents(takeEvents)
+      isStarted = true
+    }
     this.#id = addon.streamAdopt(fd, sendBufferBytes)
     if (this.#id < 0) throw new Error(`more than ${streamsMax} connections`)
     this.#stateAt = this.#id * statesPerStream
@@ -133,7 +137,7 @@ interface Unsent {
   sent: () => void
 }
 
-function onEvents(count: number): void {
+function takeEvents(count: number): void {
   for (let i = 0; i < count; i++) {
     try {
       // An earlier one of the same turn may have ended it.
@@ -143,10 +147,6 @@ function onEvents(count: number): void {
       process.nextTick(rethrow, error)
     }
   }
-}
-
-function rethrow(error: unknown): never {
-  throw error
 }
 
 /** Takes the descriptor of a connected socket away from Node, which must not have begun to read. */
