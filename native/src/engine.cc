@@ -15,6 +15,10 @@ namespace {
 
 // Per file; chosen by bench/file-engine.ts. A disk likes depth; what mostly copies from the page cache does not.
 constexpr size_t threadsMaxDirect = 16, threadsMaxBuffered = 8;
+// What the kernel may copy from the page cache while the loop waits: some 20 us.
+constexpr uint64_t cachedReadBytesMax = 256 << 10;
+// Writes into the page cache that wait for a thread which is busy with others, instead of waking one more.
+constexpr size_t cachedWritesPerThread = 4;
 // The layout of one operation in the submission array; src/io/file-engine.ts writes it.
 enum Field { fieldKind, fieldSlot, fieldHandle, fieldOffset, fieldLength, fieldPieces, fieldCount };
 
@@ -23,6 +27,8 @@ enum Field { fieldKind, fieldSlot, fieldHandle, fieldOffset, fieldLength, fieldP
 void OpenFile::enqueue(FileOp* op) {
   std::unique_lock<std::mutex> lock(mutex_);
   queue_.push_back(op);
+  // Waking a thread costs more than the copying that it would do.
+  if (!traits_.isDirect && queue_.size() <= cachedWritesPerThread * writing_) return;
   if (queue_.size() > idle_ && threads_.size() < (traits_.isDirect ? threadsMaxDirect : threadsMaxBuffered)) {
     try {
       threads_.emplace_back([this] { work(); });
@@ -50,12 +56,15 @@ void OpenFile::work() {
     }
     FileOp* op = queue_.front();
     queue_.pop_front();
+    const bool isWrite = op->kind == OpKind::Write;
+    if (isWrite) ++writing_;
     lock.unlock();
     // After `completed` the slot, and with it `op`, may be in use again.
     const uint32_t slot = op->slot;
     const int error = carryOut(traits_, *op);
     engine_->completed(slot, error);
     lock.lock();
+    if (isWrite) --writing_;
   }
 }
 
@@ -174,12 +183,13 @@ void Engine::refused(uint64_t slot) {
   toThreads(op);
 }
 
-/// False: the operation is for the threads. What passes through the page cache is too, as the kernel would copy it within
-/// the system call, or have threads of its own do it one by one.
+/// False: the operation is for the threads. So are writes through the page cache, for which the kernel would have threads
+/// of its own, and reads so long that copying them would hold up the loop.
 bool Engine::toRing(FileOp& op) {
   const FileTraits& file = files_[op.handle]->traits();
   const bool writes = op.kind == OpKind::Write;
-  if (ring_ == nullptr || !file.isDirect || (!writes && op.kind != OpKind::Read) || op.length == 0) return false;
+  if (ring_ == nullptr || (!writes && op.kind != OpKind::Read) || op.length == 0) return false;
+  if (!file.isDirect && (writes || op.length > cachedReadBytesMax)) return false;
   if (op.length > BouncePool::blockBytesMax || ring_->isFull() || op.pieces.size() > IOV_MAX) return false;
   op.bounce = nullptr;
   if (!mayGoDirect(file, op)) {

@@ -1,7 +1,7 @@
 // The file engine. Operations come in batches from JavaScript (`submit`) and go back in batches (one call per wake-up).
-// JavaScript keeps the buffers alive. Direct transfers go to the kernel's io_uring, a batch in one system call, where there
-// is one; everything else, and what the ring does not take, to threads, of which every open file has its own, so that a
-// slow disk delays nobody else.
+// JavaScript keeps the buffers alive. Direct transfers and short reads go to the kernel's io_uring, a batch in one
+// system call, where there is one; everything else, and what the ring does not take, to threads, of which every open file
+// has its own, so that a slow disk delays nobody else.
 #pragma once
 #include <napi.h>
 #include <uv.h>
@@ -38,6 +38,7 @@ class OpenFile {
   std::deque<FileOp*> queue_;
   std::vector<std::thread> threads_;
   size_t idle_ = 0;
+  size_t writing_ = 0;  // threads that are at a write
   bool closing_ = false;
   bool closed_ = false;
 };

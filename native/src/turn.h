@@ -4,6 +4,7 @@
 #include <uv.h>
 
 #include <cstdint>
+#include <memory>
 
 class Engine;
 class Streams;
@@ -27,4 +28,6 @@ class Turn {
   Napi::Env env_;
   uv_check_t* check_ = nullptr;
   Napi::FunctionReference onTurn_;
+  Napi::ObjectReference resource_;
+  std::unique_ptr<Napi::AsyncContext> context_;
 };
