@@ -322,6 +322,12 @@ void Engine::shutDown() {
 }
 
 void exportEngine(Napi::Env env, Napi::Object exports) {
+  exports.Set("placeInPage", Napi::Function::New(env, [](const Napi::CallbackInfo& info) -> Napi::Value {
+                void* bytes = nullptr;
+                size_t length = 0;
+                napi_get_buffer_info(info.Env(), info[0], &bytes, &length);
+                return Napi::Number::New(info.Env(), static_cast<double>(reinterpret_cast<uintptr_t>(bytes) % 4096));
+              }));
   exports.Set("engineStart", Napi::Function::New(env, [](const Napi::CallbackInfo& info) {
                 return Engine::of(info.Env())->start(info);
               }));

@@ -17,6 +17,9 @@ export interface Addon {
   /** Takes `count` operations from the submission array, and their buffers, in order, from `pieces`. */
   engineSubmit(count: number, pieces: readonly Uint8Array[]): void
 
+  /** How far from the start of a page of memory the buffer begins. */
+  placeInPage(buffer: Uint8Array): number
+
   /**
    * Once: `onTurn` is told at the end of each turn of the loop how many pairs of `completions` and of `events` are there, if
    * there are any. It must not throw.

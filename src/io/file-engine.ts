@@ -1,5 +1,6 @@
 import { assert } from '../base/assert.js'
 import type { DiskDone } from '../ports/disk.js'
+import { alignPayloads } from '../wire/payload-memory.js'
 import { addon, errnoName } from './addon.js'
 import { systemClock } from './clock.js'
 import { onCompletions, rethrow } from './turn.js'
@@ -69,6 +70,7 @@ export function submitQueued(): void {
     // For comparisons and tests; where the kernel lets nobody have a ring, threads do all the work anyway.
     addon.engineStart(submission, completions, wake, process.env.BLOCKMESH_FILE_ENGINE !== 'threads')
     onCompletions(wake)
+    alignPayloads(addon.placeInPage)
     isStarted = true
   }
   const count = queuedCount
