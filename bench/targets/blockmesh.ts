@@ -8,7 +8,7 @@ const program = fileURLToPath(new URL('../../src/cli/blockmesh.js', import.meta.
 
 /** The parts of cluster.json that are used here. */
 interface ClusterFile {
-  processes: { name: string; role: string; pid: number; address: string }[]
+  processes: { name: string; role: string; pid: number; address: string; metrics: string | null }[]
   devices: { path: string }[]
   volumes: { uri: string }[]
 }
@@ -38,6 +38,7 @@ export async function startBlockmesh(
     info: `3 SDSs, 1 SDC, two copies, ${ioMode} I/O, zero padding ${zeroPadding ? 'on' : 'off'}`,
     fio: () => ['--ioengine=nbd', `--uri=${volumes[0]!.uri}`],
     processes: () => processes.map(({ role, pid }) => ({ role, pid })),
+    loopMsP999: () => loopMsP999(processes),
     settle: async () =>
       void (await runToEnd(
         'sync',
@@ -45,4 +46,16 @@ export async function startBlockmesh(
       )),
     stop: async () => void (await runToEnd(process.execPath, [program, 'local', 'down', '--dir', cluster])),
   }
+}
+
+/** Asking begins the next measurement. */
+async function loopMsP999(processes: ClusterFile['processes']): Promise<Record<string, number>> {
+  const worst: Record<string, number> = {}
+  for (const { role, metrics } of processes) {
+    if (metrics === null) continue
+    const page = await (await fetch(metrics)).text()
+    const delayMs = Number(/^blockmesh_event_loop_delay_p999_ms (\S+)/m.exec(page)?.[1] ?? 0)
+    worst[role] = Math.max(worst[role] ?? 0, Math.round(delayMs * 10) / 10)
+  }
+  return worst
 }

@@ -1,5 +1,5 @@
 import { assert } from '../base/assert.js'
-import type { DeviceId, PoolId, SdcId, SdsId, SystemId } from '../base/ids.js'
+import { type DeviceId, type PoolId, type SdcId, type SdsId, type SystemId, sameId } from '../base/ids.js'
 import type {
   Device,
   FaultSet,
@@ -93,7 +93,12 @@ export function applyChange(map: ClusterMap, change: MapChange): void {
       return
     case 'slices': {
       const records = map.slices.get(change.poolId) ?? []
-      for (const record of change.slices) records[record.slice] = record
+      for (const record of change.slices) {
+        record.primary = sameId(record.primary)
+        if (record.secondary !== null) record.secondary = sameId(record.secondary)
+        if (record.joining !== null) record.joining = sameId(record.joining)
+        records[record.slice] = record
+      }
       map.slices.set(change.poolId, records)
     }
   }

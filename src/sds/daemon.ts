@@ -255,7 +255,7 @@ class SdsDaemon implements Daemon {
   #opened(device: OwnDevice): void {
     const resync = new Resync(this.#context, device, (poolId: PoolId, joined) => this.#reports.add(poolId, joined))
     this.#resyncs.set(device.id, resync)
-    const clearing = new MarkClearing(this.#context, device, this.config.marksIdleMs)
+    const clearing = new MarkClearing(this.#context, device, this.config)
     this.#chores.set(device.id, [clearing, new Pruning(this.#context, device)])
     this.state.noteDevicePath(device.store.path)
     adoptRecords(device, this.#mdm.map, null)

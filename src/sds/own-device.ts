@@ -1,4 +1,4 @@
-import { type DeviceId, numberOfId } from '../base/ids.js'
+import { type DeviceId, numberOfId, sameId } from '../base/ids.js'
 import { RangeLocks, sliceKey } from '../core/sds/index.js'
 import type { SliceRecord } from '../model/index.js'
 import type { DeviceRequest } from './device-request.js'
@@ -28,7 +28,7 @@ export class OwnDevice {
   readonly #idle: (() => void)[] = []
 
   constructor(readonly store: DeviceStore) {
-    this.id = store.deviceId
+    this.id = sameId(store.deviceId)
   }
 
   get number(): number {

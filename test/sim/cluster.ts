@@ -264,7 +264,7 @@ export class SimCluster {
     if (process.role === 'sds') {
       const search = `devices.search: ${deviceDirectory}`
       const { leaseMs, marksIdleMs } = this.plan
-      const times = [`lease.timeout: ${leaseMs} ms`, `marks.idle: ${marksIdleMs} ms`]
+      const times = [`lease.timeout: ${leaseMs} ms`, `marks.idle: ${marksIdleMs} ms`, 'marks.kept: 0']
       const config = lines(`listen: ${text(sdsAt(index))}`, mdm, 'directory: /state', search, ...times)
       return startSds(loadConfig(sdsKeys, config, name), ports)
     }
