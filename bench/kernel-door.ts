@@ -34,8 +34,16 @@ interface Run {
 /** What the guest printed, up to the limit; an error with its complaints if that is nothing. */
 async function runGuest(directory: string, keep: (child: { stop(): Promise<void> }) => unknown): Promise<Run[]> {
   const command = [directory, process.execPath, inside, doors, workloads, seconds, repetitions]
-  const child = spawn(guest, command, { stdio: 'inherit', env: { ...process.env, KERNEL_TEST_DISK: '12G' } })
-  const kill = () => void child.kill('SIGKILL')
+  const env = { ...process.env, KERNEL_TEST_DISK: '12G' }
+  const child = spawn(guest, command, { stdio: 'inherit', env, detached: true })
+  // The guest's processes are processes of this host, and outlive its kernel.
+  const kill = () => {
+    try {
+      process.kill(-child.pid!, 'SIGKILL')
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+    }
+  }
   keep({ stop: async () => kill() })
   const limit = setTimeout(kill, limitMs)
   await new Promise(resolve => child.once('exit', resolve))

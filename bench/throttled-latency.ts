@@ -30,11 +30,11 @@ const percentile = (sorted: readonly number[], share: number): number =>
 
 /** Gaps between the answers of a client that always has `depth` writes of these sizes under way. */
 async function gaps(cluster: BlockmeshTarget, depth: number, sizes: readonly number[]): Promise<number> {
-  const load = await openLoad(cluster.uriOf(limited), { depth, sizes, rangeBytes })
+  const load = await openLoad([cluster.uriOf(limited)], { depth, sizes, rangeBytes })
   await load.runFor(1_000)
   load.answeredAtMs.length = 0
   await load.runFor(seconds * 1_000)
-  await load.close()
+  load.close()
   const at = load.answeredAtMs
   const sorted = at
     .slice(1)
@@ -72,14 +72,14 @@ async function disturbance(cluster: BlockmeshTarget): Promise<void> {
     for (let pair = 0; pair <= pairs; pair++) {
       const p99Us: Record<string, number> = {}
       for (const beside of pair % 2 === 0 ? [false, true] : [true, false]) {
-        const load = beside ? await openLoad(cluster.uriOf(limited), { depth: 16, sizes: [4096], rangeBytes }) : null
+        const load = beside ? await openLoad([cluster.uriOf(limited)], { depth: 16, sizes: [4096], rangeBytes }) : null
         // The first second has the burst that a pause earns.
         const loading = load?.runFor(1_000 + seconds * 1_000 + 2_000)
         if (load !== null) await new Promise(resolve => setTimeout(resolve, 1_000))
         const run = await measure(cluster, workload, { rangeBytes, seconds, repetition: pair })
         load?.stop()
         await loading
-        await load?.close()
+        load?.close()
         p99Us[String(beside)] = run.latencyUsP99
         const { iops, latencyUsMean, latencyUsP50, latencyUsP99 } = run
         print({

@@ -1,76 +1,101 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { NbdClient, type NbdCommand } from '../../test/soak/nbd-client.js'
 
 export interface LoadOptions {
-  /** Requests under way at any time. */
+  /** Requests under way at any time, over all volumes. */
   depth: number
   /** Taken in turn. */
   sizes: readonly number[]
-  /** Offsets are drawn from this much of the volume. */
+  /** Offsets are drawn from this much of each volume. */
   rangeBytes: number
   command?: NbdCommand
+  /** The whole range once, from start to end, instead of anywhere in it for ever. */
+  isSequential?: boolean
 }
 
 /** A client that always has the same number of requests under way, and knows to the microsecond when each was answered. */
 export interface NbdLoad {
   readonly answeredAtMs: number[]
-  /** Resolves when the time is over, or `stop` was called, and everything has been answered. */
+  readonly latencyMs: number[]
+  /** Resolves when the time is over, or `stop` was called, or there is no more to do, and everything has been answered. */
   runFor(ms: number): Promise<void>
   stop(): void
-  close(): Promise<void>
+  close(): void
 }
 
-/** `uri`: nbd+unix:///NAME?socket=PATH. */
-export async function openLoad(uri: string, options: LoadOptions): Promise<NbdLoad> {
-  const { depth, sizes, rangeBytes, command = 'write' } = options
-  const { pathname, searchParams } = new URL(uri)
-  const volume = decodeURIComponent(pathname.slice(1))
-  const socketPath = searchParams.get('socket')!
-  const client = await NbdClient.connect(socketPath, volume, reason => {
-    throw new Error(`${volume}: ${reason}`)
+/** One connection to each volume; requests go to them in turn. `uris`: nbd+unix:///NAME?socket=PATH. */
+export async function openLoad(uris: readonly string[], options: LoadOptions): Promise<NbdLoad> {
+  const { depth, sizes, rangeBytes, command = 'write', isSequential = false } = options
+  let fail: (error: Error) => void = () => {}
+  const lost = new Promise<never>((_, reject) => {
+    fail = reject
   })
+  // Whoever does not wait for anything just then hears of it the next time.
+  lost.catch(() => {})
+  const clients: NbdClient[] = []
+  for (const uri of uris) clients.push(await connect(uri, error => fail(error)))
   const largest = Math.max(...sizes)
   const bytes = Buffer.alloc(largest, 0xa5)
   const answeredAtMs: number[] = []
+  const latencyMs: number[] = []
+  const places = Math.floor(rangeBytes / largest)
+  const countMax = isSequential ? places * clients.length : Number.POSITIVE_INFINITY
   let untilMs = 0
   let count = 0
   let running = 0
   let onIdle: (() => void) | null = null
 
   const next = (): void => {
-    const lengthBytes = sizes[count++ % sizes.length]!
-    const offsetBytes = Math.floor(Math.random() * (rangeBytes / largest)) * largest
+    const lengthBytes = sizes[count % sizes.length]!
+    const client = clients[count % clients.length]!
+    const place = isSequential ? Math.floor(count / clients.length) : Math.floor(Math.random() * places)
+    count++
     running++
-    const request = {
-      command,
-      offsetBytes,
-      lengthBytes,
-      ...(command === 'write' ? { bytes: bytes.subarray(0, lengthBytes) } : {}),
-    }
-    client.send(request, errno => {
+    const startedAtMs = performance.now()
+    const payload = command === 'write' ? { bytes: bytes.subarray(0, lengthBytes) } : {}
+    client.send({ command, offsetBytes: place * largest, lengthBytes, ...payload }, errno => {
       running--
       const nowMs = performance.now()
-      if (errno !== null) throw new Error(`${volume}: errno ${errno}`)
+      if (errno !== null) fail(new Error(`${command}: errno ${errno}`))
       answeredAtMs.push(nowMs)
-      if (nowMs < untilMs) next()
+      latencyMs.push(nowMs - startedAtMs)
+      if (nowMs < untilMs && count < countMax) next()
       else if (running === 0) onIdle?.()
     })
   }
 
   return {
     answeredAtMs,
+    latencyMs,
     async runFor(ms) {
       untilMs = performance.now() + ms
       const idle = new Promise<void>(resolve => {
         onIdle = resolve
       })
-      for (let i = 0; i < depth; i++) next()
-      await idle
+      for (let i = 0; i < depth && count < countMax; i++) next()
+      await Promise.race([idle, lost])
     },
     stop() {
       untilMs = 0
     },
-    async close() {
-      client.close()
+    close() {
+      for (const client of clients) client.close()
     },
+  }
+}
+
+/** A volume that was mapped a moment ago is there soon. */
+async function connect(uri: string, onLost: (error: Error) => void): Promise<NbdClient> {
+  const { pathname, searchParams } = new URL(uri)
+  const volume = decodeURIComponent(pathname.slice(1))
+  for (let triesLeft = 100; ; triesLeft--) {
+    try {
+      return await NbdClient.connect(searchParams.get('socket')!, volume, reason =>
+        onLost(new Error(`${volume}: ${reason}`)),
+      )
+    } catch (error) {
+      if (triesLeft === 0) throw error
+      await sleep(100)
+    }
   }
 }
