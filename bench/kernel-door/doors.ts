@@ -16,6 +16,10 @@ export interface Door {
   stop(): Promise<void>
 }
 
+/** nbd-client is told which device to take; ours come from the other end. */
+let freeIndex = 7
+let doorCount = 0
+
 const server = fileURLToPath(new URL('server.js', import.meta.url))
 
 /**
@@ -25,16 +29,16 @@ const server = fileURLToPath(new URL('server.js', import.meta.url))
 export async function openDoor(spec: string, place: TargetPlace): Promise<Door> {
   const [kind, given] = spec.split(':')
   const connections = Number(given ?? 1)
-  const { directory } = place
+  const file = (directory: string) => writtenFile(join(directory, `door-${++doorCount}`), place)
   switch (kind) {
     case 'file':
-      return ourDoor(await writtenFile(join(directory, spec.replace(':', '-')), place), connections, place)
+      return ourDoor(await file(place.directory), connections, place)
     case 'memory':
       return ourDoor('memory', connections, place)
     case 'qemu-nbd':
-      return qemuDoor(await writtenFile(join(directory, spec.replace(':', '-')), place), 'none', connections)
+      return qemuDoor(await file(place.directory), 'none', connections)
     case 'qemu-memory':
-      return qemuDoor(await writtenFile(`/dev/shm/${spec.replace(':', '-')}`, place), 'writeback', connections)
+      return qemuDoor(await file('/dev/shm'), 'writeback', connections)
     case 'cluster':
       return clusterDoor(place, connections)
   }
@@ -56,7 +60,11 @@ async function writtenFile(path: string, { rangeBytes }: TargetPlace): Promise<s
 async function ourDoor(path: string, connections: number, { rangeBytes }: TargetPlace): Promise<Door> {
   const args = [server, path, String(rangeBytes), String(connections)]
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
-  const [device] = (await once(createInterface(child.stdout), 'line')) as [string]
+  const failed = once(child, 'exit').then(([code]) =>
+    Promise.reject(new Error(`the server of ${path} ended with ${code}`)),
+  )
+  const [device] = (await Promise.race([once(createInterface(child.stdout), 'line'), failed])) as [string]
+  failed.catch(() => {})
   return {
     device,
     info: `our engine, ${connections} connections, ${path === 'memory' ? 'memory' : 'a file, direct I/O'}`,
@@ -64,8 +72,6 @@ async function ourDoor(path: string, connections: number, { rangeBytes }: Target
     stop: () => endProcess(child),
   }
 }
-
-let freeIndex = 7
 
 async function qemuDoor(file: string, cache: 'none' | 'writeback', connections: number): Promise<Door> {
   const device = `/dev/nbd${freeIndex--}`

@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { interruptRuns } from '../targets/programs.js'
 
 /** Something that was started and has to be stopped. */
 interface Stoppable {
@@ -26,7 +27,13 @@ export async function runBench(name: string, work: (place: BenchPlace) => Promis
     rmSync(directory, { recursive: true, force: true })
   }
   for (const signal of ['SIGINT', 'SIGTERM'] as const)
-    process.once(signal, () => void clear().finally(() => process.exit(1)))
+    process.once(
+      signal,
+      () =>
+        void interruptRuns()
+          .then(clear)
+          .finally(() => process.exit(1)),
+    )
   try {
     await work({
       directory,
