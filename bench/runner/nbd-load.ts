@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { NbdClient, type NbdCommand } from '../../test/soak/nbd-client.js'
+import { NbdClient, type NbdCommand, type NbdDone } from '../../test/soak/nbd-client.js'
 
 export interface LoadOptions {
   /** Requests under way at any time, over all volumes. */
@@ -11,6 +11,8 @@ export interface LoadOptions {
   command?: NbdCommand
   /** The whole range once, from start to end, instead of anywhere in it for ever. */
   isSequential?: boolean
+  /** A FLUSH after each request, on the same connection; they count as one. */
+  isFlushed?: boolean
 }
 
 /** A client that always has the same number of requests under way, and knows to the microsecond when each was answered. */
@@ -25,7 +27,7 @@ export interface NbdLoad {
 
 /** One connection to each volume; requests go to them in turn. `uris`: nbd+unix:///NAME?socket=PATH. */
 export async function openLoad(uris: readonly string[], options: LoadOptions): Promise<NbdLoad> {
-  const { depth, sizes, rangeBytes, command = 'write', isSequential = false } = options
+  const { depth, sizes, rangeBytes, command = 'write', isSequential = false, isFlushed = false } = options
   let fail: (error: Error) => void = () => {}
   const lost = new Promise<never>((_, reject) => {
     fail = reject
@@ -53,7 +55,8 @@ export async function openLoad(uris: readonly string[], options: LoadOptions): P
     running++
     const startedAtMs = performance.now()
     const payload = command === 'write' ? { bytes: bytes.subarray(0, lengthBytes) } : {}
-    client.send({ command, offsetBytes: place * largest, lengthBytes, ...payload }, errno => {
+    const request = { command, offsetBytes: place * largest, lengthBytes, ...payload }
+    const ended: NbdDone = errno => {
       running--
       const nowMs = performance.now()
       if (errno !== null) fail(new Error(`${command}: errno ${errno}`))
@@ -61,7 +64,12 @@ export async function openLoad(uris: readonly string[], options: LoadOptions): P
       latencyMs.push(nowMs - startedAtMs)
       if (nowMs < untilMs && count < countMax) next()
       else if (running === 0) onIdle?.()
-    })
+    }
+    const flush = { command: 'flush', offsetBytes: 0, lengthBytes: 0 } as const
+    client.send(
+      request,
+      isFlushed ? (errno, bytes) => (errno ? ended(errno, bytes) : client.send(flush, ended)) : ended,
+    )
   }
 
   return {
