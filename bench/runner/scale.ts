@@ -3,7 +3,7 @@ import Table from 'cli-table3'
 import { KiB, MiB } from '../../src/base/units.js'
 import type { BlockmeshTarget } from '../targets/blockmesh.js'
 import { print, round } from './bench-run.js'
-import { type NbdLoad, openLoad } from './nbd-load.js'
+import { type LoadOptions, type NbdLoad, openLoad } from './nbd-load.js'
 import { cpuSecByRole, rssMiBByRole } from './process-usage.js'
 
 /** What I/O of one kind costs. */
@@ -23,6 +23,8 @@ export interface Point {
   rssMiB: Record<string, number>
   write: Cost
   read: Cost
+  /** A write and a FLUSH, one after the other. */
+  flushed: Cost
 }
 
 export interface PointOptions {
@@ -39,7 +41,7 @@ const idleMs = 5_000
 const warmUpMs = 3_000
 
 /**
- * The cost of 4 KiB I/O on these volumes: fills the chunks, lets everything come to rest, then writes, then reads. CPU per I/O
+ * The cost of 4 KiB I/O on these volumes: fills the chunks, lets everything come to rest, then writes, then reads, then writes with a FLUSH after each. CPU per I/O
  * is what can be compared; IOPS on a machine that runs everything are limited by the same.
  */
 export async function measurePoint(cluster: BlockmeshTarget, options: PointOptions): Promise<Point> {
@@ -50,8 +52,8 @@ export async function measurePoint(cluster: BlockmeshTarget, options: PointOptio
   fill.close()
   await restOf(cluster)
   const idlePercent = await idleOf(cluster)
-  const costOf = async (command: 'read' | 'write'): Promise<Cost> => {
-    const load = await openLoad(uris, { depth, sizes: [4 * KiB], rangeBytes, command })
+  const costOf = async (more: Pick<LoadOptions, 'command' | 'isFlushed' | 'depth'>): Promise<Cost> => {
+    const load = await openLoad(uris, { sizes: [4 * KiB], rangeBytes, ...more })
     await load.runFor(warmUpMs)
     const cost = await measureLoad(cluster, load, seconds, idlePercent)
     load.close()
@@ -59,8 +61,9 @@ export async function measurePoint(cluster: BlockmeshTarget, options: PointOptio
   }
   return {
     idlePercent,
-    write: await costOf('write'),
-    read: await costOf('read'),
+    write: await costOf({ depth }),
+    read: await costOf({ depth, command: 'read' }),
+    flushed: await costOf({ depth: 1, isFlushed: true }),
     rssMiB: rssMiBByRole(cluster.processes()),
   }
 }
@@ -129,6 +132,7 @@ export class Curve {
       `${size}`,
       ...cells(point.write),
       ...cells(point.read),
+      ...cells(point.flushed),
       shown(point.idlePercent),
       shown(point.rssMiB),
     ])
@@ -137,7 +141,7 @@ export class Curve {
   show(): void {
     const costs = (kind: string) => [`${kind} IOPS`, 'p99 us', 'CPU us per I/O']
     const table = new Table({
-      head: [this.size, ...costs('write'), ...costs('read'), 'idle, % of a core', 'RSS MiB'],
+      head: [this.size, ...costs('write'), ...costs('read'), ...costs('flushed'), 'idle, % of a core', 'RSS MiB'],
       style: { head: [], border: [], compact: true },
     })
     table.push(...this.#rows)
