@@ -10,7 +10,7 @@ const program = fileURLToPath(new URL('../../src/cli/blockmesh.js', import.meta.
 
 /** The parts of cluster.json that are used here. */
 export interface ClusterFile {
-  processes: { name: string; role: string; pid: number; address: string; metrics: string }[]
+  processes: { name: string; role: string; pid: number; address: string; metrics: string | null }[]
   devices: { path: string }[]
   volumes: { name: string; uri: string; device: string | null }[]
 }
