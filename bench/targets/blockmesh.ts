@@ -28,6 +28,8 @@ export interface BlockmeshOptions {
 
 /** A local cluster of ours. */
 export interface BlockmeshTarget extends Target {
+  /** HOST:PORT of the first MDM. */
+  readonly mdm: string
   daemons(): ClusterFile['processes']
   /** What `cluster.json` says now. */
   file(): ClusterFile
@@ -55,6 +57,7 @@ export async function startBlockmesh({ directory }: TargetPlace, options: Blockm
   const count = (role: string) => processes.filter(one => one.role === role).length
   return {
     name,
+    mdm: processes.find(({ role }) => role === 'mdm')!.address,
     file,
     uriOf,
     daemons: () => processes,

@@ -19,6 +19,8 @@ export interface Addon {
 
   /** Opens and locks. `exclusive` for block devices (O_EXCL); `create` makes the file, `createBytes` long. */
   fileOpen(options: FileOpen): Promise<OpenedFile>
+  /** Takes room on the file system for the file's first `bytes`, written or not; its size stays as it is. */
+  fileAllocate(path: string, bytes: number): Promise<void>
   /** Finishes what was submitted, then closes, which ends the lock. */
   fileClose(handle: number): Promise<void>
 

@@ -9,7 +9,7 @@ import type { Call, Handlers } from './handlers.js'
 import type { Peer } from './peer.js'
 
 /** What SDSs and SDCs ask. */
-export const daemonHandlers: Handlers<'registerSds' | 'registerSdc' | 'subscribe' | 'copiesJoined'> = {
+export const daemonHandlers: Handlers<'registerSds' | 'registerSdc' | 'subscribe' | 'handOver' | 'copiesJoined'> = {
   registerSds: {
     roles: ['sds'],
     handle: async ({ mdm, peer, params }) => {
@@ -55,6 +55,15 @@ export const daemonHandlers: Handlers<'registerSds' | 'registerSdc' | 'subscribe
           remedy: 'check that the MDM runs on its own, current directory',
         })
       mdm.pushes.subscribe(peer, params.fromVersion)
+      return {}
+    },
+  },
+
+  handOver: {
+    roles: ['sds'],
+    handle: async ({ mdm, peer, params }) => {
+      const sdsId = registeredSds(peer)
+      if (mdm.map.tables.sdss.get(sdsId)?.incarnation === params.incarnation) await mdm.rebuilds.handOver(sdsId)
       return {}
     },
   },

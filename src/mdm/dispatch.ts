@@ -135,6 +135,11 @@ function takeNotice(mdm: Mdm, peer: Peer, { name, params }: Extract<ControlMessa
       if (sds?.incarnation === incarnation) mdm.watch.alive(sds.id, unreachable as Parameters<Watch['alive']>[1])
       return
     }
+    case 'sdcReach': {
+      const reach = check(mdmNotices.sdcReach, params, name)
+      if (peer.registered && peer.sdcId) mdm.rebuilds.reach.heard(peer.sdcId, reach)
+      return
+    }
     case 'sdcStatus': {
       const { exports } = check(mdmNotices.sdcStatus, params, name)
       if (peer.registered && peer.sdcId) mdm.registry.exports.set(peer.sdcId, exports)

@@ -28,6 +28,8 @@ export class Peer {
   sdcId: SdcId | null = null
   /** Its registration is committed. */
   registered = false
+  /** An SDS that is about to stop, or to enter maintenance: nothing more is given to it. */
+  isLeaving = false
   /** Where an SDS listens. */
   endpoint: Endpoint | null = null
   /** When something last came from it. */

@@ -51,6 +51,8 @@ export interface StoragePool {
   rebalancePolicy?: IoPolicy
   /** How long a copy may be away before its slices are copied elsewhere; absent: 60 s. */
   gracePeriodMs?: number
+  /** What the rebuild and the rebalance that are going on had to copy in all, for progress; absent: nothing goes on. */
+  fillBytesTotal?: { rebuild: number; rebalance: number }
 }
 
 /** ScaleIO's policies for rebuild and rebalance I/O, all per device. */
@@ -65,6 +67,11 @@ export type IoPolicy =
       appIopsThreshold: number
       appBandwidthKbPerSecThreshold: number
       quietPeriodMs: number
+      /**
+       * Of what applications move on a device, so much may be copied beside them while they use it all the time, if that is
+       * less than the bandwidth; the more the device rests, the nearer to the bandwidth. Absent: the bandwidth.
+       */
+      appPercent?: number
     }
 
 export interface Endpoint {

@@ -21,10 +21,12 @@ import { Peers } from './replicas.js'
 import { Resync } from './resync.js'
 import { fullJoinings, unsoundSlices } from './slice-notes.js'
 import { openState, type SdsState } from './state-store.js'
-import { stopDevices } from './stop.js'
+import { leadsAnother, stopDevices } from './stop.js'
 
 const statusEveryMs = 1_000
 const lookEveryMs = 5_000
+/** An MDM that does not answer keeps nobody from stopping. */
+const handOverMsMax = 6_000
 
 /** Starts the data server of one host. It serves once an MDM has confirmed it; until then it is mute. */
 export async function startSds(config: SdsConfig, ports: Ports): Promise<Daemon> {
@@ -136,6 +138,7 @@ class SdsDaemon implements Daemon {
   }
 
   async #stop(): Promise<void> {
+    await this.#handOver()
     this.#context.isStopping = true
     this.#status?.cancel()
     this.#search?.cancel()
@@ -148,6 +151,15 @@ class SdsDaemon implements Daemon {
     await this.#mdm.close()
     await this.state.close()
     this.ports.log.info('sds.stopped', { name: this.config.name })
+  }
+
+  /** What this SDS leads goes to the other copies before it drains, so that nobody waits for them to be promoted. */
+  async #handOver(): Promise<void> {
+    const { isServing, incarnation } = this.#context
+    if (!isServing || !this.#mdm.connected || !leadsAnother(this.#context, this.#mdm.map)) return
+    await this.#mdm
+      .request('handOver', { incarnation }, { timeoutMs: handOverMsMax })
+      .catch(error => this.ports.log.warn('sds.roles-kept', { reason: String(error) }))
   }
 
   // --- Registration.

@@ -131,6 +131,7 @@ export class DeviceShelf {
         context.log.error('sds.device-failed', { path: disk.path, reason })
         context.reportDevices()
       },
+      onUnreserved: error => context.log.warn('sds.index-unreserved', { path: disk.path, reason: error.message }),
     })
     const device = new OwnDevice(store)
     context.devices.set(device.id, device)

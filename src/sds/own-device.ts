@@ -41,6 +41,12 @@ export class OwnDevice {
     return (this.voidEpochs.get(sliceKey(pool, record.slice)) ?? -1) < record.epoch
   }
 
+  /** An application waits for something here. */
+  get isInUse(): boolean {
+    for (const { isApplication } of this.active) if (isApplication) return true
+    return false
+  }
+
   isBusyWith(volume: number): boolean {
     for (const request of this.active) if (request.volume === volume) return true
     return false

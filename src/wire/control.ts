@@ -104,6 +104,11 @@ export const mdmRequests = {
   registerSdc: z.object({ guid: z.string().min(1).max(64), processId: z.string().min(1).max(64), name }),
   /** From now on `map` notices come, beginning with what is missing from `fromVersion`. */
   subscribe: z.object({ fromVersion: count }),
+  /**
+   * The SDS is about to stop: what it leads goes to the other copies, as far as they can take it. Answered when that is
+   * done or given up, after 5 s at the latest.
+   */
+  handOver: z.object({ incarnation: count }),
   /** The primary reports that the joining copy of these slices is complete and durable. */
   copiesJoined: z.object({
     incarnation: count,
@@ -307,6 +312,11 @@ export const mdmNotices = {
     incarnation: count,
     unreachable: z.array(z.object({ sdsId: hexId, forMs: count, refused: z.boolean() })).max(1024),
   }),
+  /**
+   * Twice a second while there are any, and once when there are none any more: SDSs of which this SDC wants something
+   * and gets no word, and others that answer it.
+   */
+  sdcReach: z.object({ unreachable: z.array(hexId).max(1024), reached: z.array(hexId).max(1024) }),
   /** When it changes: where an SDC exports its volumes. */
   sdcStatus: z.object({
     exports: z.array(

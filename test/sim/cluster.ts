@@ -109,13 +109,28 @@ export class SimCluster {
   get map(): ClusterMap | null {
     return this.#mdm?.map ?? null
   }
-  get #mdm(): { map: ClusterMap; registry: { usage: Map<string, { slotsUsed: number }> } } | null {
+  get #mdm(): {
+    map: ClusterMap
+    registry: { usage: Map<string, { slotsUsed: number }> }
+    rebuilds: { progressOf(poolId: string): { rebalance: { slicesLeft: number } } | null }
+  } | null {
     const daemon = this.process('mdm-1').daemon as unknown as { mdm: never } | null
     return daemon?.mdm ?? null
   }
   /** What SDSs said last of their devices. */
   slotsUsed(deviceId: string): number | undefined {
     return this.#mdm?.registry.usage.get(deviceId)?.slotsUsed
+  }
+
+  /** Slices of which a copy stands elsewhere than the MDM wishes; null: it does not know yet. */
+  get movesLeft(): number | null {
+    let left = 0
+    for (const poolId of this.map?.tables.pools.keys() ?? []) {
+      const progress = this.#mdm!.rebuilds.progressOf(poolId)
+      if (progress === null) return null
+      left += progress.rebalance.slicesLeft
+    }
+    return left
   }
 
   exportOf(sdc: string, volume: string): BlockBackend | undefined {

@@ -11,7 +11,7 @@ export interface RunPlan {
   /** All SDCs write to every volume; else each volume has one SDC. */
   isShared: boolean
   sliceCount: number
-  /** The first SDC does little else than read: it is never held up by writes that wait. */
+  /** The first SDC does nothing but read: it is never held up by writes that wait. */
   hasReader: boolean
   /** Chunks that the load touches in each volume. */
   hotChunks: number
@@ -71,8 +71,16 @@ export const faultKinds = [
   'slow-link',
   'slow-disk',
   'split',
+  'sdc-cut',
   'fault-set-away',
   'stop-while-parted',
+  'write-half-done',
+  'source-dies-filling',
+  'source-lost-after-filling',
+  'part-primary',
+  'part-primary-and-show-it-its-successor',
+  'part-primary-and-restart-its-secondary',
+  'part-primary-and-lose-its-successor',
   'read-error',
   'write-error',
   'sync-error',
@@ -97,7 +105,7 @@ export function planOf(seed: number, allowed: readonly FaultKind[] = faultKinds)
   // Few kinds at a time: many at once only get in each other's way.
   const density = pick(3, 5, 8)
   const sparePercent = pick(34, 34, 34, 98)
-  return {
+  const plan: RunPlan = {
     seed,
     sdss,
     faultSets: pick(3, sdss),
@@ -114,7 +122,7 @@ export function planOf(seed: number, allowed: readonly FaultKind[] = faultKinds)
     requestsMax: pick(200, 400, 800),
     faultMs: pick(2_000, 5_000, 12_000),
     faultEveryMs: pick(200, 500, 1_500),
-    faults: allowed.filter(() => random.integer(density) === 0),
+    faults: allowed.filter(kind => kind !== 'sdc-cut' && random.integer(density) === 0),
     sparePercent,
     resends: random.integer(2) === 0,
     clockRates: random.integer(3) === 0,
@@ -127,4 +135,7 @@ export function planOf(seed: number, allowed: readonly FaultKind[] = faultKinds)
     spareSdss: pick(0, 0, 1, 2),
     hasReader: sdcs > 1 && random.integer(3) === 0,
   }
+  // Drawn last, so that seeds from before there was this fault play on the same clusters.
+  if (allowed.includes('sdc-cut') && random.integer(density) === 0) plan.faults.push('sdc-cut')
+  return plan
 }

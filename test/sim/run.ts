@@ -4,6 +4,7 @@ import { seededRandom } from '../support/index.js'
 import { checkDevices, isCounted, isTidy, RecordWatch } from './checks.js'
 import { mappingsOf, SimCluster, type SimProcess } from './cluster.js'
 import { Faults } from './faults.js'
+import { Invariants } from './invariants.js'
 import { Operator } from './operator.js'
 import type { RunPlan } from './plan.js'
 import { RegisterChecker, Violation } from './register-checker.js'
@@ -101,6 +102,11 @@ export class Run {
     this.#makeWorkloads()
     for (const workload of this.#workloads) workload.start()
     this.faults.start()
+    new Invariants(
+      cluster,
+      () => this.faults.wounds.isOpen,
+      error => this.fail(error),
+    ).start()
     await this.#until(plan.faultMs, () => false)
     cluster.transcript.say('faults end')
     this.faults.end()
@@ -118,6 +124,9 @@ export class Run {
       'every device has its own chunks, and counts the slots that its index names',
     )
     if (this.#failure === null) checkDevices(cluster)
+    // A pool that is nearly full may have no room to move anything.
+    if (plan.sparePercent === 34)
+      await this.#mustBecome(() => this.isHealthy && cluster.movesLeft === 0, 'every copy stands where it is wished')
     this.#noteMetrics()
   }
 
@@ -300,6 +309,9 @@ function situationOf(event: string, fields: Record<string, unknown>): Situation 
   switch (event) {
     case 'slices.joined':
       return (fields.joined as number) > 0 ? 'copy joined' : null
+    case 'slices.changed':
+      if (fields.why === 'roles handed over') return 'roles handed over at a clean stop'
+      return fields.why === 'primary out of reach' ? 'roles moved to where an SDC reaches them' : null
     case 'sds.resync-restart':
       return 'filling interrupted'
     case 'slices.waiting':

@@ -20,6 +20,8 @@ export type SliceReason =
   | 'rebuild'
   | 'rebalance'
   | 'roles swapped'
+  | 'roles handed over'
+  | 'primary out of reach'
   | 'fill abandoned'
 
 /** A pool's new slice table: the planner's result, only checked when it is applied. `null`: it can have none. */
@@ -63,6 +65,8 @@ export interface Commands {
   setRebuildPolicy: { id: PoolId; policy: IoPolicy | null }
   setRebalancePolicy: { id: PoolId; policy: IoPolicy | null }
   setGracePeriod: { id: PoolId; gracePeriodMs: number | null }
+  /** What there is to copy in all, so that the next MDM goes on counting from there. */
+  noteFills: { id: PoolId; rebuildBytesTotal: number; rebalanceBytesTotal: number }
 
   addSds: {
     protectionDomainId: ProtectionDomainId

@@ -1,4 +1,5 @@
 import { objectNumberMax } from '../../base/ids.js'
+import { MiB } from '../../base/units.js'
 import type { ChunkKind } from './chunk-table.js'
 import { damaged, slotCountMax } from './superblock.js'
 
@@ -33,6 +34,12 @@ export const chunkIndexKey = (volume: number, chunk: number) => ['chunk', volume
 
 export const markKey = (volume: number, chunk: number) => ['mark', volume, chunk] as const
 export const markValue = 1
+
+/**
+ * What the index of a device may grow to: measured at 140 bytes for each chunk that has its entry and its mark, in random
+ * order, with what lmdb keeps back for pages that are replaced; epochs and the record of a clean stop are small beside it.
+ */
+export const indexBytesFor = (slotCount: number): number => 4 * MiB + 256 * slotCount
 
 /** Ranges in the record of a clean stop; more are joined. */
 export const distrustedRangesMax = 4096

@@ -33,6 +33,7 @@ import { IndexWriter } from './index-writer.js'
 import { writeLabel } from './label.js'
 import { Marks } from './marks.js'
 import { ReadRequest, Spare } from './requests.js'
+import { indexRoomLack } from './steps.js'
 
 /** What opening a device found. */
 export interface OpenedDevice extends ChunkMapParts {
@@ -231,6 +232,8 @@ export class ChunkStore implements DeviceStore {
     await disk.noteGrowth?.()
     const slotCount = slotCountFor(disk.sizeBytes)
     if (slotCount <= slots.slotCount || this.refusal() !== null) return
+    const lack = await indexRoomLack(this.device.index, this.path, slotCount)
+    if (lack !== null) throw lack
     // With the flag of a clean stop gone, nothing that is said of the slots so far outlives this process.
     await this.admitted()
     try {

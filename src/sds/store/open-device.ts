@@ -25,7 +25,7 @@ import { ChunkStore } from './chunk-store.js'
 import { type DevicePlace, indexDirectoryOf } from './create-device.js'
 import type { DeviceStore } from './device-store.js'
 import { checkDisk, foreign, readDiskLabel, writeLabel } from './label.js'
-import { commitDurably, syncDisk } from './steps.js'
+import { commitDurably, indexRoomLack, syncDisk } from './steps.js'
 import { upgradeIndex } from './upgrade-index.js'
 
 export interface OpenDeviceOptions extends DevicePlace {
@@ -33,6 +33,8 @@ export interface OpenDeviceOptions extends DevicePlace {
   clock: Clock
   /** Called once, at the first error that makes the device useless for writers. */
   onFailed?: (reason: string) => void
+  /** The index may run out of room before the device does. */
+  onUnreserved?: (error: StorageError) => void
 }
 
 /**
@@ -40,7 +42,7 @@ export interface OpenDeviceOptions extends DevicePlace {
  * DEVICE_NEWER, DEVICE_DAMAGED, DEVICE_BUSY, NOT_FOUND, MEDIA_ERROR) the disk stays the caller's.
  */
 export async function openDevice(options: OpenDeviceOptions): Promise<DeviceStore> {
-  const { disk, systemId, metaStores, clock, bootId, onFailed = () => {} } = options
+  const { disk, systemId, metaStores, clock, bootId, onFailed = () => {}, onUnreserved = () => {} } = options
   const found = await readDiskLabel(disk)
   if (found.kind === 'blank') throw new StorageError('NOT_FOUND', { detail: `${disk.path} is blank: not a device` })
   if (found.kind === 'foreign') throw foreign(disk.path, found.what)
@@ -52,6 +54,9 @@ export async function openDevice(options: OpenDeviceOptions): Promise<DeviceStor
     checkIndex(index, disk.path, superblock)
     const slotCount = await grownSlotCount(disk, index, superblock)
     const content = loadIndex(index, disk.path, slotCount)
+    // A device that is full, on a host that is full, still has to be read.
+    const lack = await indexRoomLack(index, disk.path, slotCount)
+    if (lack !== null) onUnreserved(lack)
     const opened = { cleanStop: content.cleanStop, sameBoot: index.get(indexKeys.boot) === bootId }
     // A process that was killed may have written the superblock that was found without having synced it. Before anything
     // counts on it, it is made durable; or a power loss now would leave an older one than the index knows, or none.

@@ -163,3 +163,29 @@ t.test('release: the disk is blank again and may become another device', async t
   await host.write(other, 1, 0, 8192, stamped('new', 4096))
   t.ok((await host.readBytes(other, 1, 0, 0, 8192)).equals(Buffer.alloc(8192)), 'nothing old shows through')
 })
+
+t.test(
+  'create, grow: where there is no room for the index of all slots, nothing is begun, and the error says so',
+  async t => {
+    const host = new StoreHost({ slots: 4 })
+    host.metaStores.roomBytes = 4 * MiB
+    await t.rejects(host.create(), { code: 'OUT_OF_SPACE', message: /index.*make room there/ })
+    t.equal(await host.identify(), null)
+    host.metaStores.roomBytes = 5 * MiB
+    await host.create()
+    const store = await host.open()
+    host.metaStores.roomBytes = 4 * MiB
+    host.file.sizeBytes += 4 * MiB
+    await t.rejects(host.clock.finish(store.grow()), { code: 'OUT_OF_SPACE' })
+    t.equal(store.capacityBytes, 4 * MiB)
+    t.equal(await host.write(store, 1, 0, 0, stamped('as before', 4096)), null)
+  },
+)
+
+t.test('open: a device whose index has no room set aside is opened all the same, and people hear of it', async t => {
+  const host = await StoreHost.withDevice({ slots: 4 })
+  host.metaStores.roomBytes = 0
+  const store = await host.open()
+  t.same(host.unreserved, ['OUT_OF_SPACE'])
+  t.equal(await host.write(store, 1, 0, 0, stamped('still', 4096)), null)
+})

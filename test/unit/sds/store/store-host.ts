@@ -1,3 +1,4 @@
+import type { StorageError } from '../../../../src/base/errors.js'
 import type { DeviceId, SystemId } from '../../../../src/base/ids.js'
 import { MiB } from '../../../../src/base/units.js'
 import type { Disk, MetaWrite } from '../../../../src/ports/index.js'
@@ -32,6 +33,8 @@ export class StoreHost {
   readonly metaStores: MemoryMetaStores
   bootId = 'boot-1'
   failures: string[] = []
+  /** Codes of what could not be set aside. */
+  unreserved: string[] = []
   private processClock: ProcessClock
 
   constructor(readonly options: { slots: number; direct?: boolean; seed?: number } = { slots: 8 }) {
@@ -77,7 +80,9 @@ export class StoreHost {
   beginOpen(disk: Disk, options: { systemId?: SystemId } = {}): Promise<DeviceStore> {
     const { metaStores, bootId, processClock: clock } = this
     const onFailed = (reason: string) => void this.failures.push(reason)
-    return openDevice({ disk, metaStores, indexDirectory, systemId, bootId, clock, onFailed, ...options })
+    const onUnreserved = ({ code }: StorageError) => void this.unreserved.push(code)
+    const place = { disk, metaStores, indexDirectory, systemId, bootId, clock }
+    return openDevice({ ...place, onFailed, onUnreserved, ...options })
   }
 
   async open(options: { systemId?: SystemId } = {}): Promise<DeviceStore> {
