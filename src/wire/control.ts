@@ -52,7 +52,7 @@ const name = z.string().max(256)
 const endpoint = z.object({ host: z.string().min(1).max(255), port: z.number().int().min(1).max(65535) })
 const limit = count.nullable()
 
-const ioPolicy = z.discriminatedUnion('kind', [
+export const ioPolicySchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('unlimited') }),
   z.object({ kind: z.literal('limitNumOfConcurrentIos'), concurrentIos: count }),
   z.object({ kind: z.literal('favorAppIos'), concurrentIos: count, bandwidthKbPerSec: count }),
@@ -77,6 +77,8 @@ const openedDevice = z.object({
   sameBoot: z.boolean(),
   /** The highest epoch of any slice that this device has adopted. */
   epochMax: count,
+  /** The highest number of any volume that it has chunks of; absent: none. */
+  volumeMax: count.optional(),
 })
 export type OpenedDevice = z.infer<typeof openedDevice>
 
@@ -140,8 +142,8 @@ export const mdmRequests = {
   }),
 
   /** How fast joining copies are filled, per device; null: the default. */
-  setRebuildPolicy: z.object({ pool: ref, protectionDomain: ref.optional(), policy: ioPolicy.nullable() }),
-  setRebalancePolicy: z.object({ pool: ref, protectionDomain: ref.optional(), policy: ioPolicy.nullable() }),
+  setRebuildPolicy: z.object({ pool: ref, protectionDomain: ref.optional(), policy: ioPolicySchema.nullable() }),
+  setRebalancePolicy: z.object({ pool: ref, protectionDomain: ref.optional(), policy: ioPolicySchema.nullable() }),
   /** How long a copy may be away before its slices are copied elsewhere; null: the default. */
   setGracePeriod: z.object({ pool: ref, protectionDomain: ref.optional(), gracePeriodMs: count.nullable() }),
 

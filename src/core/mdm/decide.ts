@@ -4,6 +4,7 @@ import type { WireError } from '../../wire/control.js'
 import type { Command, CommandKind, LogEntry } from './commands.js'
 import type { Decided, Deciders } from './decider.js'
 import { clientDeciders } from './deciders/clients.js'
+import { checkNotRecovering, configurationDeciders } from './deciders/configuration.js'
 import { deviceDeciders } from './deciders/devices.js'
 import { poolDeciders } from './deciders/pools.js'
 import { sdsDeciders } from './deciders/sdss.js'
@@ -13,6 +14,7 @@ import { volumeDeciders } from './deciders/volumes.js'
 import { applyChanges, keepAnswer, type MdmState, type Outcome } from './state.js'
 
 const deciders: Deciders<CommandKind> = {
+  ...configurationDeciders,
   ...topologyDeciders,
   ...poolDeciders,
   ...sdsDeciders,
@@ -27,6 +29,7 @@ export type Decision = { changes: MapChange[]; answer: unknown } | { error: Wire
 /** What a command does to the state: a list of changes and an answer, or an error and nothing. Pure and total. */
 export function decide(state: MdmState, command: Command): Decision {
   try {
+    checkNotRecovering(state, command.kind)
     const decider = deciders[command.kind] as (state: MdmState, command: Command) => Decided<CommandKind>
     return decider(state, command)
   } catch (error) {
