@@ -117,7 +117,14 @@ class Client implements MdmClient {
     this.#connection = connection
     const { role, name } = this.options
     this.#versionAtHello = this.map.version
-    const params = { version: controlVersion, role, systemId: this.#systemId, name }
+    const system = this.map.tables.systems.values().next().value
+    const params = {
+      version: controlVersion,
+      role,
+      systemId: this.#systemId,
+      name,
+      ...(system && { era: system.era ?? '' }),
+    }
     const hello = this.#requests.add('hello', params, helloTimeoutMs, this.#sendOn(connection))
     hello
       .then(answer => this.#welcomed(connection, answer as AnswerOf<'hello'>, address))

@@ -14,6 +14,7 @@ import { mdmMetrics } from './metrics.js'
 import { Peer } from './peer.js'
 import { Proposer } from './proposer.js'
 import { Rebuilds } from './rebuilds.js'
+import { Recovery } from './recovery.js'
 import { Registry } from './registry.js'
 import { Returns } from './returns.js'
 import { Watch } from './watch.js'
@@ -45,7 +46,8 @@ export async function startMdm(config: MdmConfig, ports: Ports): Promise<Daemon>
   const preparing = new Set<string>()
   const drop: Mdm['drop'] = () => {}
   const parts = { config, ports, state, map, proposer, registry, pushes, fences, returns, watch, preparing, drop }
-  const mdm = parts as typeof parts & { rebuilds: Rebuilds }
+  const recovery = new Recovery(parts, (peer, reason) => daemon.drop(peer, reason))
+  const mdm = { ...parts, recovery } as typeof parts & { recovery: Recovery; rebuilds: Rebuilds }
   const rebuilds = new Rebuilds(mdm)
   mdm.rebuilds = rebuilds
   const daemon = new MdmDaemon(mdm, store)

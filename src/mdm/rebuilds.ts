@@ -61,6 +61,7 @@ export class Rebuilds {
 
   look(): void {
     const { map } = this.mdm
+    if (this.mdm.recovery.isOn) return
     this.#noteAway()
     for (const pool of map.tables.pools.values()) {
       this.#noteMissing(pool.id)

@@ -1,5 +1,6 @@
 import { assert } from '../../../base/assert.js'
 import type { Command } from '../command.js'
+import { configurationCommands } from './configuration.js'
 import { deviceCommands } from './device.js'
 import { faultSetCommands } from './fault-set.js'
 import { mappingCommands } from './mapping.js'
@@ -14,6 +15,7 @@ import { volumeCommands } from './volume.js'
 /** Every command of scli, behind both spellings. */
 export const commands: readonly Command[] = checked([
   ...systemCommands,
+  ...configurationCommands,
   ...protectionDomainCommands,
   ...faultSetCommands,
   ...storagePoolCommands,
