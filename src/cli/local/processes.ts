@@ -21,7 +21,9 @@ export async function askReport(state: LocalState, connectTimeoutMs = 2_000): Pr
       mdm.request('query', {}, { timeoutMs: 10_000 }),
     )
   } catch (error) {
-    if (error instanceof StorageError && (error.code === 'UNREACHABLE' || error.code === 'TIMED_OUT')) return null
+    // An MDM in an empty directory is another system's until it has imported this one's configuration.
+    const none = ['UNREACHABLE', 'TIMED_OUT', 'WRONG_SYSTEM']
+    if (error instanceof StorageError && none.includes(error.code)) return null
     throw error
   }
 }
@@ -141,10 +143,11 @@ async function answersMetrics({ metrics }: LocalProcess): Promise<boolean> {
 }
 
 async function isConnected(state: LocalState, { role, name, address }: LocalProcess): Promise<boolean> {
+  if (role === 'mdm') return (await askReport({ ...state, systemId: null })) !== null
   const report = await askReport(state)
-  if (report === null) return role !== 'mdm'
+  // While the system stands still everybody waits for all others to come.
+  if (report === null || report.system.recovery) return true
   if (role === 'sdc') return report.sdcs.some(sdc => sdc.name === name && sdc.connected)
-  if (role === 'mdm') return true
   const sds = report.sdss.find(candidate => candidate.endpoint.port === address!.port)
   return sds === undefined || sds.connected
 }
