@@ -85,6 +85,14 @@ export const errorTable = {
     retry: false,
     say: 'the configuration is not acceptable',
   },
+  NOT_MASTER: {
+    wire: 42,
+    nbd: 'EIO',
+    exit: 75,
+    http: 503,
+    retry: true,
+    say: 'this MDM is not the master of its cluster',
+  },
   // Devices.
   DEVICE_FOREIGN: {
     wire: 48,

@@ -18,6 +18,7 @@ export type DeviceId = Id<'device'>
 export type VolumeId = Id<'volume'>
 export type SdcId = Id<'sdc'>
 export type MappingId = Id<'mapping'>
+export type MdmId = Id<'mdm'>
 
 /** Volume numbers stay below this, so that (volume, chunk) is one safe integer: see `chunkKey`. */
 export const objectNumberMax = 2 ** 22 - 1

@@ -6,6 +6,8 @@ import { GiB, KiB, MiB } from './units.js'
 export const frameBodyBytesMax = 1 * MiB + 64 * KiB
 /** The largest control message: a full map of a large system. */
 export const controlBytesMax = 256 * MiB
+/** The largest snapshot that one MDM takes from another. */
+export const snapshotBytesMax = 1 * GiB
 /** The largest payload of one NBD request (what nbdkit and qemu-nbd allow as well). */
 export const nbdPayloadBytesMax = 32 * MiB
 /** Bytes of NBD options before a client is turned away. */

@@ -39,6 +39,13 @@ export const mutations = [
   'forget-grants-on-restart',
   'swap-with-unfinished-writes',
   'accept-an-old-answer',
+  'raft-commit-an-older-term',
+  'mdm-apply-a-repetition-again',
+  'mdm-answer-before-the-commit',
+  'mdm-skip-the-sync-of-the-log',
+  'mdm-serve-before-its-own-term',
+  'mdm-read-without-asking-the-others',
+  'mdm-attach-an-empty-member-again',
 ] as const
 export type Mutation = (typeof mutations)[number]
 

@@ -2,8 +2,12 @@ import type { MdmConfig } from '../config/mdm.js'
 import type { MdmState } from '../core/mdm/index.js'
 import type { ClusterMap } from '../model/index.js'
 import type { Ports } from '../ports/index.js'
+import type { Cluster } from './cluster.js'
 import type { Fences } from './fences.js'
 import type { MapPushes } from './map-pushes.js'
+import type { MdmLinks } from './mdm-link.js'
+import type { Members } from './members.js'
+import type { Node } from './node.js'
 import type { Peer } from './peer.js'
 import type { Proposer } from './proposer.js'
 import type { Rebuilds } from './rebuilds.js'
@@ -16,6 +20,10 @@ import type { Watch } from './watch.js'
 export interface Mdm {
   config: MdmConfig
   ports: Ports
+  cluster: Cluster
+  node: Node
+  links: MdmLinks
+  members: Members
   state: MdmState
   map: ClusterMap
   proposer: Proposer

@@ -46,7 +46,9 @@ export const daemonHandlers: Handlers<'registerSds' | 'registerSdc' | 'subscribe
 
   subscribe: {
     roles: ['sds', 'sdc', 'tool'],
-    handle: ({ mdm, peer, params }) => {
+    handle: async ({ mdm, peer, params }) => {
+      // An SDS may have handed over what another master has committed meanwhile.
+      if (params.fromVersion > mdm.map.version) await mdm.node.barrier()
       if (params.fromVersion > mdm.map.version)
         throw new StorageError('WRONG_SYSTEM', {
           detail: 'this MDM has an older configuration than the one that asks',

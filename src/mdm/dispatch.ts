@@ -1,17 +1,17 @@
-import type { z } from 'zod'
 import { StorageError } from '../base/errors.js'
 import { chunkBytes } from '../base/units.js'
 import { systemIdOf } from '../model/index.js'
 import {
   type AnswerOf,
   type ControlMessage,
-  controlVersion,
   type MdmRequestName,
   type MdmRequests,
   mdmNotices,
   mdmRequests,
 } from '../wire/control.js'
 import { adminHandlers } from './admin-handlers.js'
+import { check } from './check.js'
+import { clusterHandlers } from './cluster-handlers.js'
 import { configurationHandlers } from './configuration-handlers.js'
 import type { Mdm } from './context.js'
 import { daemonHandlers } from './daemon-handlers.js'
@@ -23,24 +23,28 @@ import { systemReport } from './report.js'
 import { volumeHandlers } from './volume-handlers.js'
 import type { Watch } from './watch.js'
 
-/** Every request but `hello`, by name. */
-const handlers: Handlers<Exclude<MdmRequestName, 'hello'>> = {
+/** Every request that the master answers, by name. */
+const handlers: Handlers<Exclude<MdmRequestName, 'hello' | 'queryCluster'>> = {
   ...adminHandlers,
   ...configurationHandlers,
+  ...clusterHandlers,
   ...daemonHandlers,
   ...deviceHandlers,
   ...policyHandlers,
   ...volumeHandlers,
-  query: { roles: ['sds', 'sdc', 'tool'], handle: ({ mdm }) => systemReport(mdm) },
+  query: {
+    roles: ['sds', 'sdc', 'tool'],
+    handle: async ({ mdm }) => {
+      await mdm.node.barrier()
+      return systemReport(mdm)
+    },
+  },
 }
 
-/** Takes one message of a peer. Throws where the peer does not keep to the protocol: its connection is then closed. */
+/** Takes one message of a daemon or tool. Throws where it does not keep to the protocol: its connection is then closed. */
 export function dispatch(mdm: Mdm, peer: Peer, message: ControlMessage): void {
   if (message.kind === 'answer') peer.takeAnswer(message)
   else if (message.kind === 'notice') takeNotice(mdm, peer, message)
-  else if (message.name === 'hello') takeHello(mdm, peer, message.id, message.params)
-  else if (peer.role === null)
-    throw new StorageError('PROTOCOL', { field: 'name', detail: 'a connection begins with hello' })
   else void serve(mdm, peer, message)
 }
 
@@ -67,27 +71,8 @@ function handle(mdm: Mdm, peer: Peer, id: number, name: string, params: unknown)
   return handler.handle({ mdm, peer, params: checked, origin })
 }
 
-function takeHello(mdm: Mdm, peer: Peer, id: number, params: unknown): void {
-  try {
-    peer.answer(id, welcome(mdm, peer, params))
-  } catch (error) {
-    peer.refuse(id, error)
-    throw error
-  }
-}
-
-function welcome(mdm: Mdm, peer: Peer, params: unknown): AnswerOf<'hello'> {
-  const version = (params as { version?: unknown } | null)?.version
-  if (version !== controlVersion)
-    throw new StorageError('PROTOCOL', {
-      field: 'version',
-      detail: 'the other side speaks another version of the protocol',
-      have: String(version).slice(0, 20),
-      want: controlVersion,
-      remedy: 'bring both to one release',
-    })
-  const hello = check(mdmRequests.hello, params, 'hello')
-  if (peer.role !== null) throw new StorageError('PROTOCOL', { field: 'name', detail: 'hello is said once' })
+/** Takes in a daemon or tool. What it is told of the map is at least what any master has told it before. */
+export async function welcome(mdm: Mdm, peer: Peer, hello: MdmRequests['hello']): Promise<AnswerOf<'hello'>> {
   const systemId = systemIdOf(mdm.map)!
   if (hello.systemId !== null && hello.systemId !== systemId)
     throw new StorageError('WRONG_SYSTEM', {
@@ -98,9 +83,9 @@ function welcome(mdm: Mdm, peer: Peer, params: unknown): AnswerOf<'hello'> {
       remedy: 'correct the MDM addresses in its configuration, or clear its state directory to join this system',
     })
   checkEra(mdm, hello)
+  await mdm.node.barrier()
   peer.helloTimer?.cancel()
   peer.role = hello.role
-  peer.name = hello.name
   // Only tools ask for changes one at a time; what daemons report may be repeated by nature.
   peer.client = hello.role === 'tool' ? (hello.client ?? null) : null
   return { systemId, mapVersion: mdm.map.version, mdmName: mdm.config.name }
@@ -117,8 +102,6 @@ function checkEra(mdm: Mdm, { role, name, era }: { role: string; name: string; e
 }
 
 function takeNotice(mdm: Mdm, peer: Peer, { name, params }: Extract<ControlMessage, { kind: 'notice' }>): void {
-  if (peer.role === null)
-    throw new StorageError('PROTOCOL', { field: 'name', detail: 'a connection begins with hello' })
   const daemonId = peer.sdsId ?? peer.sdcId
   switch (name) {
     case 'mapAck': {
@@ -157,18 +140,6 @@ function takeNotice(mdm: Mdm, peer: Peer, { name, params }: Extract<ControlMessa
       // A newer daemon may tell what this MDM does not know.
       mdm.ports.log.debug('notice.unknown', { peer: peer.name, notice: name.slice(0, 64) })
   }
-}
-
-/** The parameters, checked; the error names the field. */
-function check<Schema extends z.ZodType>(schema: Schema, params: unknown, name: string): z.infer<Schema> {
-  const checked = schema.safeParse(params ?? {})
-  if (checked.success) return checked.data
-  const issue = checked.error.issues[0]
-  throw new StorageError('BAD_ARGUMENT', {
-    detail: issue?.message ?? 'malformed',
-    request: name,
-    field: issue?.path.join('.') || 'params',
-  })
 }
 
 function raise(error: unknown): never {

@@ -1,5 +1,5 @@
 import { errorTable, StorageError } from '../base/errors.js'
-import type { SdcId, SdsId } from '../base/ids.js'
+import type { MdmId, SdcId, SdsId } from '../base/ids.js'
 import type { Endpoint } from '../model/index.js'
 import type { Clock, Connection, Timer } from '../ports/index.js'
 import type { ControlMessage, SdsAnswers, SdsRequests, WireError } from '../wire/control.js'
@@ -10,7 +10,7 @@ interface Asked {
   reject(error: unknown): void
 }
 
-export type Role = 'sds' | 'sdc' | 'tool'
+export type Role = 'sds' | 'sdc' | 'tool' | 'mdm'
 
 /** One connection to the MDM, and what is known of who is at its other end. */
 export class Peer {
@@ -18,7 +18,9 @@ export class Peer {
   name = ''
   client: string | null = null
   closed = false
-  /** Runs until it says hello. */
+  /** It has said hello, maybe to be told NOT_MASTER. */
+  hasSaidHello = false
+  /** Runs until it is welcome. */
   helloTimer: Timer | null = null
 
   /** An SDS or SDC process: set when it registers. */
@@ -26,6 +28,8 @@ export class Peer {
   processId = ''
   sdsId: SdsId | null = null
   sdcId: SdcId | null = null
+  /** Another MDM: who it says it is. */
+  mdmId: MdmId | null = null
   /** Its registration is committed. */
   registered = false
   /** Where an SDS listens. */
@@ -49,14 +53,19 @@ export class Peer {
 
   /** Asks an SDS. */
   request<N extends keyof SdsRequests>(name: N, params: SdsRequests[N], timeoutMs: number): Promise<SdsAnswers[N]> {
+    return this.ask(name, params, timeoutMs) as Promise<SdsAnswers[N]>
+  }
+
+  /** Asks whoever is at the other end. */
+  ask(name: string, params: unknown, timeoutMs: number): Promise<unknown> {
     return new Promise((resolve, reject) => {
       if (this.closed) return reject(this.#gone())
       const id = this.#nextId++
       const timer = this.clock.setTimer(timeoutMs, () => {
         this.#asked.delete(id)
-        reject(new StorageError('TIMED_OUT', { request: name, sds: this.name, afterMs: timeoutMs }))
+        reject(new StorageError('TIMED_OUT', { request: name, peer: this.name, afterMs: timeoutMs }))
       })
-      this.#asked.set(id, { timer, resolve: resolve as (result: unknown) => void, reject })
+      this.#asked.set(id, { timer, resolve, reject })
       this.connection.send({ kind: 'request', id, name, params })
     })
   }
@@ -95,7 +104,7 @@ export class Peer {
   }
 
   #gone(): StorageError {
-    return new StorageError('UNREACHABLE', { detail: 'the SDS is not connected', sds: this.name })
+    return new StorageError('UNREACHABLE', { detail: 'the other side is not connected', peer: this.name })
   }
 }
 

@@ -1,7 +1,7 @@
 import { StorageError } from '../base/errors.js'
+import { mutate } from '../base/mutation.js'
 import {
   answeredBefore,
-  apply,
   type Command,
   type CommandAnswer,
   type CommandKind,
@@ -11,10 +11,9 @@ import {
   type MdmState,
   type Outcome,
 } from '../core/mdm/index.js'
-import type { MapDelta } from '../model/index.js'
 import type { Log } from '../ports/index.js'
-import type { LogStore } from './log-store.js'
-import { weightOf } from './weight.js'
+import { encode } from '../wire/codec.js'
+import type { Node } from './node.js'
 
 /** Who asked, so that a repetition is answered and not done again. */
 export interface Origin {
@@ -32,31 +31,25 @@ interface Waiting {
   reject(error: unknown): void
 }
 
-/** Weight of entries after which the log is replaced by a snapshot: a thousand small ones, or a dozen slice tables. */
-export const snapshotWeight = 1000
 /** Commands that may wait for their turn. */
 const waitingMax = 10_000
 
 /**
- * One command after another: built from the state, decided, made durable in the log, applied, told. What is refused is
- * answered at once and never reaches the log. Nothing leaves before its entry is durable.
+ * One command after another: built from the state, decided, committed, applied, answered. What is refused is answered
+ * at once and never reaches the log. Nothing leaves before a majority of the MDMs has its entry durably.
  */
 export class Proposer {
   readonly #waiting: Waiting[] = []
   #running: Promise<void> | null = null
-  #closed = false
-  #weight: number
+  #closed: StorageError | null = null
   commandsApplied = 0
   commandsRefused = 0
 
   constructor(
+    readonly node: Pick<Node, 'propose' | 'barrier'>,
     readonly state: MdmState,
-    readonly store: LogStore,
     readonly log: Log,
-    readonly onApplied: (delta: MapDelta) => void,
-  ) {
-    this.#weight = store.entriesSinceSnapshot
-  }
+  ) {}
 
   /** Proposes `build`'s command, of kind `kind`; the answer comes when it is committed. */
   async propose<K extends CommandKind>(
@@ -73,7 +66,7 @@ export class Proposer {
 
   #add(build: Build, origin: Origin | null): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      if (this.#closed) return reject(new StorageError('UNREACHABLE', { detail: 'the MDM is stopping' }))
+      if (this.#closed) return reject(this.#closed)
       if (this.#waiting.length >= waitingMax)
         return reject(new StorageError('TIMED_OUT', { detail: 'too many commands wait', remedy: 'try again later' }))
       this.#waiting.push({ build, origin, resolve, reject })
@@ -96,39 +89,35 @@ export class Proposer {
 
   async #carryOut({ build, origin }: Waiting): Promise<Outcome> {
     const { state } = this
-    const before = origin && answeredBefore(state, origin.client, origin.number)
+    const isRepetition = origin && !mutate('mdm-apply-a-repetition-again')
+    const before = isRepetition ? answeredBefore(state, origin.client, origin.number) : null
     if (before) return before
     const command = build(state)
     if (command === null) return { answer: {} }
     const decision = decide(state, command)
-    if ('error' in decision) {
+    if ('error' in decision || decision.changes.length === 0) {
+      // Somebody else may be master meanwhile, and know better.
+      await this.node.barrier()
+      if (!('error' in decision)) return { answer: decision.answer }
       this.commandsRefused++
       return decision
     }
-    if (decision.changes.length === 0) return { answer: decision.answer }
-    const index = state.map.version + 1
     const entry: LogEntry = { client: origin?.client ?? null, number: origin?.number ?? 0, command }
-    await this.store.append(index, entry)
-    const { delta, outcome } = apply(state, index, entry)
+    const proposed = this.node.propose(encode(entry))
+    if (mutate('mdm-answer-before-the-commit')) {
+      proposed.catch(() => {})
+      return { answer: decision.answer }
+    }
+    const outcome = await proposed
     this.commandsApplied++
-    this.log.debug('mdm.applied', { index, command: command.kind })
-    this.onApplied(delta)
-    this.#weight += weightOf(delta)
-    this.#snapshotIfDue()
+    this.log.debug('mdm.committed', { command: command.kind })
     return outcome
   }
 
-  #snapshotIfDue(): void {
-    if (this.#weight < snapshotWeight) return
-    this.#weight = 0
-    this.store.saveSnapshot(this.state, error => {
-      if (error !== null) this.log.error('mdm.snapshotFailed', { error })
-    })
-  }
-
-  /** Refuses new commands; resolves when those under way are through. */
-  async close(): Promise<void> {
-    this.#closed = true
+  /** Refuses new commands and those that wait; resolves when the one under way is through. */
+  async close(reason: StorageError): Promise<void> {
+    this.#closed = reason
+    for (const { reject } of this.#waiting.splice(0)) reject(reason)
     await this.#running
   }
 }

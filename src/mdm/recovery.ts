@@ -29,10 +29,7 @@ export class Recovery {
   readonly #heard = new Map<SdsId, Heard>()
   #isEnding = false
 
-  constructor(
-    readonly mdm: Pick<Mdm, 'state' | 'map' | 'proposer' | 'registry' | 'ports'>,
-    readonly drop: (peer: Peer, reason: string) => void,
-  ) {}
+  constructor(readonly mdm: Pick<Mdm, 'state' | 'map' | 'proposer' | 'registry' | 'ports' | 'drop'>) {}
 
   get isOn(): boolean {
     return recoveryOf(this.mdm.state) !== undefined
@@ -106,7 +103,7 @@ export class Recovery {
   endOtherLives(): void {
     for (const peer of [...this.mdm.registry.peers])
       if (peer.role === 'sds' || peer.role === 'sdc')
-        this.drop(peer, 'another configuration has taken the place of its own')
+        this.mdm.drop(peer, 'another configuration has taken the place of its own')
   }
 
   /** Everybody has come, and nobody knows more: the configuration is the newest. */

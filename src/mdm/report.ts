@@ -18,6 +18,7 @@ export function systemReport({ map, registry, watch, rebuilds }: Mdm): SystemRep
   const mappings = rows(tables.mappings)
   return {
     system: rows(tables.systems)[0]!,
+    mdms: rows(tables.mdms),
     mapVersion: map.version,
     protectionDomains: rows(tables.protectionDomains),
     faultSets: rows(tables.faultSets),

@@ -14,6 +14,7 @@ export const gracePeriodMs = 60_000
 export class Returns {
   readonly #waitingSinceMs = new Map<DeviceId, number>()
   #timer: Timer | null = null
+  #isClosed = false
 
   constructor(
     readonly state: MdmState,
@@ -56,11 +57,14 @@ export class Returns {
         })
         return settlement.slices.length + settlement.waiting.length > 0 ? { settlement } : null
       })
-      .catch(error => this.log.error('mdm.settleFailed', { error: String(error) }))
+      .catch(error => {
+        if (!this.#isClosed) this.log.error('mdm.settleFailed', { error: String(error) })
+      })
   }
 
   /** After every change of the map: who waits, and until when. */
   noteWaiting(): void {
+    if (this.#isClosed) return
     const nowMs = this.clock.nowMs()
     let nextMs = Number.POSITIVE_INFINITY
     for (const device of this.state.map.tables.devices.values()) {
@@ -97,6 +101,7 @@ export class Returns {
   }
 
   close(): void {
+    this.#isClosed = true
     this.#timer?.cancel()
   }
 }

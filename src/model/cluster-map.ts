@@ -4,6 +4,7 @@ import type {
   Device,
   FaultSet,
   Mapping,
+  Mdm,
   ProtectionDomain,
   Sdc,
   Sds,
@@ -24,6 +25,7 @@ export interface Tables {
   volumes: Volume
   sdcs: Sdc
   mappings: Mapping
+  mdms: Mdm
 }
 export type TableName = keyof Tables
 export const tableNames = [
@@ -36,6 +38,7 @@ export const tableNames = [
   'volumes',
   'sdcs',
   'mappings',
+  'mdms',
 ] as const satisfies readonly TableName[]
 
 /** One step of the map; what a command decides is a list of these, and what is pushed is the same list. */

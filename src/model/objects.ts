@@ -2,6 +2,7 @@ import type {
   DeviceId,
   FaultSetId,
   MappingId,
+  MdmId,
   PoolId,
   ProtectionDomainId,
   SdcId,
@@ -32,6 +33,27 @@ export interface Recovery {
   why: 'imported' | 'behind'
   /** Numbers from here up to `numbersFrom` may have been given to objects that this configuration does not know. */
   unknownFrom: number
+}
+
+/** Fixed at installation. A tie breaker votes and stores no configuration. */
+export type MdmKind = 'manager' | 'tieBreaker'
+
+/** Members of the MDM cluster: one manager; two and a tie breaker; three and two. */
+export type ClusterMode = 1 | 3 | 5
+
+/** A metadata manager that is attached to the system. */
+export interface Mdm {
+  id: MdmId
+  name: string
+  kind: MdmKind
+  /** Where it listens, for daemons and tools and for the other MDMs. */
+  endpoint: Endpoint
+  /**
+   * attaching: it has not taken on its id yet. standby: attached, without a vote. joining: is to become a member. member:
+   * votes. leaving: votes, and is to stand by again. Who votes follows from the membership entries of the log; who is to,
+   * from the administrator's commands.
+   */
+  membership: 'attaching' | 'standby' | 'joining' | 'member' | 'leaving'
 }
 
 export interface ProtectionDomain {

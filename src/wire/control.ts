@@ -9,6 +9,7 @@ import type {
   DeviceId,
   FaultSetId,
   MappingId,
+  MdmId,
   PoolId,
   ProtectionDomainId,
   SdcId,
@@ -18,10 +19,13 @@ import type {
 } from '../base/ids.js'
 import type { MapDelta } from '../model/cluster-map.js'
 import type {
+  ClusterMode,
   Device,
   Endpoint,
   FaultSet,
   Mapping,
+  Mdm,
+  MdmKind,
   ProtectionDomain,
   Sdc,
   Sds,
@@ -82,12 +86,16 @@ const openedDevice = z.object({
 })
 export type OpenedDevice = z.infer<typeof openedDevice>
 
+const mdmKind = z.enum(['manager', 'tieBreaker'])
+
 /** Requests that the MDM answers: the parameters, checked where they arrive. */
 export const mdmRequests = {
-  // --- Every connection begins with this.
+  // --- Every connection begins with this. An MDM that is not master answers NOT_MASTER to it and to all that follows but
+  // `queryCluster`; the error's context has `master` ("host:port") where one is known. The same goes for requests that a
+  // master could not bring to an end before it lost that role: they may have been done, and are sent again elsewhere.
   hello: z.object({
     version: z.literal(controlVersion),
-    role: z.enum(['sds', 'sdc', 'tool']),
+    role: z.enum(['sds', 'sdc', 'tool', 'mdm']),
     /** null: not yet part of a system (or a tool that takes any). Another system's is refused: WRONG_SYSTEM. */
     systemId: hexId.nullable(),
     /** For people and logs. */
@@ -96,6 +104,10 @@ export const mdmRequests = {
     client: z.string().min(1).max(64).optional(),
     /** Of daemons that have a map: its system's era, '' for the first one. Another one's is refused: WRONG_SYSTEM. */
     era: z.string().max(64).optional(),
+    /** Of role `mdm`: who it is; `want`: whom it expects here (another one answers WRONG_SYSTEM). */
+    mdm: z
+      .object({ id: hexId.nullable(), kind: mdmKind, endpoint, release: z.string().max(64), want: hexId.nullable() })
+      .optional(),
   }),
 
   // --- Daemons.
@@ -216,6 +228,27 @@ export const mdmRequests = {
   /** Goes on with a configuration that is older than what SDSs know. `force`: without those that have not come. */
   acceptConfiguration: z.object({ force: z.boolean().optional() }),
   queryRecovery: z.object({}),
+  // --- The MDM cluster. A change is answered when it is complete, TIMED_OUT while it still goes on by itself.
+  /** What this MDM knows of the cluster, as `ClusterReport`: answered by every MDM, master or not, also after NOT_MASTER. */
+  queryCluster: z.object({}),
+  /** Attaches the MDM that waits at `endpoint`; it must be of that kind, and of no other system. */
+  addStandbyMdm: z.object({ name, endpoint, kind: mdmKind }),
+  /** Only one that stands by. */
+  removeStandbyMdm: z.object({ mdm: ref }),
+  /**
+   * 1, 3 or 5 members. `add`: standbys, only when growing; `remove`: members, only when shrinking; as many of each kind
+   * as the mode wants. None of the members to be may be disconnected.
+   */
+  switchClusterMode: z.object({
+    mode: z.union([z.literal(1), z.literal(3), z.literal(5)]),
+    add: z.array(ref).max(8).optional(),
+    remove: z.array(ref).max(8).optional(),
+  }),
+  /** A standby takes the place of a member of its kind, which may be gone for good. */
+  replaceClusterMdm: z.object({ add: ref, remove: ref }),
+  /** `mdm` becomes master; refused while it is not synchronized. */
+  switchMdmOwnership: z.object({ mdm: ref }),
+  renameMdm: z.object({ mdm: ref, newName: name }),
 
   /** Everything there is to know, as `SystemReport`. */
   query: z.object({}),
@@ -226,6 +259,8 @@ export type MdmRequestName = keyof MdmRequests
 /** What the MDM answers. Requests not named here answer `{}`. */
 export interface MdmAnswers {
   hello: { systemId: SystemId; mapVersion: number; mdmName: string }
+  queryCluster: ClusterReport
+  addStandbyMdm: { id: MdmId }
   /** null: this SDS has not been added to the system; it stays connected and waits for `adopted`. */
   registerSds: { sdsId: SdsId; incarnation: number } | null
   registerSdc: { sdcId: SdcId; incarnation: number }
@@ -361,9 +396,133 @@ export interface DaemonNotices {
   adopted: Record<string, never>
 }
 
+/** Words of ScaleIO's `query_cluster`. */
+export type ClusterState = 'Normal' | 'Degraded' | 'Error' | 'Not attached'
+export type MdmRole = 'Master' | 'Slave' | 'Tie Breaker' | 'Standby'
+/** `Error`: it has other data than the master, or none at all, under its name; `detail` says more. */
+export type MdmStatus = 'Normal' | 'Disconnected' | 'Not synchronized' | 'Error'
+
+/** The MDM cluster as one MDM sees it. Only the master knows how far the others are. */
+export interface ClusterReport {
+  /** null: the MDM that answers is not attached to any system. */
+  systemId: SystemId | null
+  systemName: string | null
+  /** null: not known to the MDM that answers. */
+  mode: ClusterMode | null
+  /** Normal: every member is connected and synchronized. Error: no majority, so that nothing can be changed. */
+  state: ClusterState
+  /** Why it is not normal, for people. */
+  detail: string | null
+  /** Members are being added or removed. */
+  changing: boolean
+  /** Members that are well; of these, managers that have everything. */
+  active: { now: number; max: number }
+  replicas: { now: number; max: number }
+  /** The MDM that answers. */
+  self: { id: MdmId | null; name: string; kind: MdmKind; role: MdmRole; release: string }
+  masterId: MdmId | null
+  term: number
+  /** Newest log entry that is applied (by a tie breaker: accepted). */
+  index: number
+  /** Members first, the master at their head. */
+  mdms: ClusterMdm[]
+}
+
+export interface ClusterMdm extends Mdm {
+  role: MdmRole
+  status: MdmStatus
+  detail: string | null
+  /** Of its program; null while it has never been met. */
+  release: string | null
+  /** How far it is known to be. */
+  index: number | null
+}
+
+/** What an MDM answers to the hello of another one. */
+export interface PeerWelcome {
+  /** null: it is not attached to any system. */
+  systemId: SystemId | null
+  mdmName: string
+  mdm: { id: MdmId | null; kind: MdmKind; release: string }
+}
+
+const term = count
+const position = z.object({ term, index: count })
+const member = z.object({ id: hexId, kind: mdmKind, isLearner: z.boolean() })
+const members = z.array(member).max(64)
+const bytes = z.instanceof(Uint8Array)
+const logEntry = z.object({ index: count, term, payload: bytes.nullable(), members: members.optional() })
+const envelope = { from: hexId, to: hexId, term }
+
+/** Messages of the consensus: core/raft/types.ts says what they mean. */
+export const raftMessage = z.discriminatedUnion('type', [
+  z.object({ ...envelope, type: z.literal('vote'), isPre: z.boolean(), last: position, isTransfer: z.boolean() }),
+  z.object({ ...envelope, type: z.literal('voteAnswer'), isPre: z.boolean(), isGranted: z.boolean() }),
+  z.object({
+    ...envelope,
+    type: z.literal('append'),
+    prev: position,
+    entries: z.array(logEntry).max(4096),
+    commit: count,
+  }),
+  z.object({ ...envelope, type: z.literal('appendAnswer'), index: count }),
+  z.object({ ...envelope, type: z.literal('appendRefusal'), prevIndex: count, hint: position }),
+  z.object({
+    ...envelope,
+    type: z.literal('heartbeat'),
+    commit: count,
+    round: count,
+    members: members.nullable(),
+  }),
+  z.object({ ...envelope, type: z.literal('heartbeatAnswer'), round: count }),
+  z.object({ ...envelope, type: z.literal('offer'), index: count }),
+  z.object({ ...envelope, type: z.literal('offerAnswer'), index: count }),
+  z.object({ ...envelope, type: z.literal('newerTerm') }),
+  z.object({ ...envelope, type: z.literal('timeoutNow') }),
+  z.object({ ...envelope, type: z.literal('readIndex'), context: count }),
+  z.object({ ...envelope, type: z.literal('readIndexAnswer'), context: count, index: count }),
+])
+
+/** What MDMs tell each other, on connections of either's making. */
+export const peerNotices = {
+  raft: z.object({ messages: z.array(raftMessage).max(4096) }),
+} as const
+export type PeerNotices = { [N in keyof typeof peerNotices]: z.infer<(typeof peerNotices)[N]> }
+
+/** What the MDM that opened a connection asks of the other one. */
+export const peerRequests = {
+  /** The MDM stands by for this system from now on. Refused with another system's data, or of another kind. */
+  attach: z.object({ systemId: hexId, id: hexId, kind: mdmKind }),
+  /** It leaves the system and forgets everything. */
+  detach: z.object({ id: hexId }),
+  /** Twice a second: how far it is. */
+  peerStatus: z.object({}),
+  /** The master has other effects of the log up to `index`: the MDM applies nothing more, and does not lead. */
+  diverged: z.object({ index: count, digest: z.string().max(128) }),
+  /** A piece of a snapshot, in order; offset 0 begins anew. */
+  snapshotPiece: z.object({
+    head: z.object({ index: count, term, members }),
+    offset: count,
+    total: count,
+    bytes,
+  }),
+} as const
+export type PeerRequests = { [N in keyof typeof peerRequests]: z.infer<(typeof peerRequests)[N]> }
+export type PeerRequestName = keyof PeerRequests
+export interface PeerAnswers {
+  attach: Record<string, never>
+  detach: Record<string, never>
+  /** `digest`: over all that it has applied up to `index`; null of a tie breaker. */
+  peerStatus: { term: number; index: number; digest: string | null; failure: string | null }
+  diverged: Record<string, never>
+  /** False: it is not needed, or not any more. */
+  snapshotPiece: { wanted: boolean }
+}
+
 /** The state of the system at one moment, for people and programs. */
 export interface SystemReport {
   system: System
+  mdms: Mdm[]
   mapVersion: number
   protectionDomains: ProtectionDomain[]
   faultSets: FaultSet[]

@@ -4,9 +4,10 @@ import { loadConfig } from '../../src/config/load.js'
 import { mdmKeys } from '../../src/config/mdm.js'
 import { sdcKeys } from '../../src/config/sdc.js'
 import { sdsKeys } from '../../src/config/sds.js'
-import { startMdm } from '../../src/mdm/daemon.js'
+import { kindsOfMode } from '../../src/core/mdm/index.js'
+import { type MdmDaemon, startMdm } from '../../src/mdm/daemon.js'
 import { type MdmClient, openMdmClient } from '../../src/mdm-client/index.js'
-import type { ClusterMap, Endpoint } from '../../src/model/index.js'
+import type { ClusterMap, ClusterMode, Endpoint, MdmKind } from '../../src/model/index.js'
 import type { Daemon } from '../../src/ports/index.js'
 import { silentLog } from '../../src/ports/index.js'
 import { type SdcDaemon, startSdc } from '../../src/sdc/daemon.js'
@@ -46,7 +47,6 @@ export interface ClusterEvents {
   onBroken(error: Error): void
 }
 
-const mdmAt: Endpoint = { host: '10.0.0.1', port: 9011 }
 const restartMs = 500
 /** Whoever has not stopped by then is killed, as an init system does. */
 const stopMsMax = 30_000
@@ -72,12 +72,12 @@ export class SimCluster {
     this.world = new SimWorld(plan.seed)
     this.world.network.releaseMs = plan.releaseMs
     this.transcript = new Transcript(() => this.world.clock.nowMs())
-    this.#add('mdm', 1)
+    for (let n = 1; n <= plan.mdms + plan.spareMdms; n++) this.#add('mdm', n)
     for (let n = 1; n <= plan.sdss + plan.spareSdss; n++) this.#add('sds', n)
     for (let n = 1; n <= plan.sdcs; n++) this.#add('sdc', n)
     const { clock } = this.world
     this.tool = openMdmClient({
-      addresses: [mdmAt],
+      addresses: this.#mdmAddresses,
       role: 'tool',
       name: 'tool',
       systemId: null,
@@ -105,17 +105,32 @@ export class SimCluster {
     this.processes.set(name, { ...identity, state: 'down', generation: 0, ports: null, daemon: null })
   }
 
-  /** The configuration that the MDM has committed; null while it does not run. */
-  get map(): ClusterMap | null {
-    return this.#mdm?.map ?? null
+  get #mdmAddresses(): Endpoint[] {
+    return this.ofRole('mdm').map(({ index }) => mdmAt(index))
   }
-  get #mdm(): { map: ClusterMap; registry: { usage: Map<string, { slotsUsed: number }> } } | null {
-    const daemon = this.process('mdm-1').daemon as unknown as { mdm: never } | null
-    return daemon?.mdm ?? null
+  mdmDaemon(name: string): MdmDaemon | null {
+    return this.process(name).daemon as MdmDaemon | null
+  }
+  /** The MDM processes that run, by name. */
+  get mdmDaemons(): [string, MdmDaemon][] {
+    return this.ofRole('mdm').flatMap(({ name, daemon }) => (daemon ? [[name, daemon as MdmDaemon]] : []))
+  }
+
+  /** The newest configuration that any MDM has; null while none runs. */
+  get map(): ClusterMap | null {
+    let newest: ClusterMap | null = null
+    for (const [, { map }] of this.mdmDaemons) if (map !== null && map.version > (newest?.version ?? -1)) newest = map
+    return newest
+  }
+  /** Whoever is master and has been for the longest term; null: nobody. */
+  get master(): { name: string; daemon: MdmDaemon } | null {
+    const masters = this.mdmDaemons.flatMap(([name, daemon]) => (daemon.mdm ? [{ name, daemon }] : []))
+    const termOf = ({ daemon }: { daemon: MdmDaemon }) => daemon.node!.role.term
+    return masters.sort((a, b) => termOf(b) - termOf(a))[0] ?? null
   }
   /** What SDSs said last of their devices. */
   slotsUsed(deviceId: string): number | undefined {
-    return this.#mdm?.registry.usage.get(deviceId)?.slotsUsed
+    return this.master?.daemon.mdm?.registry.usage.get(deviceId)?.slotsUsed
   }
 
   exportOf(sdc: string, volume: string): BlockBackend | undefined {
@@ -148,7 +163,7 @@ export class SimCluster {
         process.daemon = daemon
         process.state = 'up'
         daemon.failed?.then(error => isCurrent() && this.#failed(process, error))
-        if (process.role === 'mdm') this.events.onMap(this.map!)
+        if (process.role === 'mdm' && this.map !== null) this.events.onMap(this.map)
         this.events.onUp(process)
       },
       error => {
@@ -228,9 +243,12 @@ export class SimCluster {
   #launch(process: SimProcess, ports: SimPorts): Promise<Daemon> {
     const { name, index } = process
     const lines = (...keys: string[]) => [`name: ${name}`, ...keys].join('\n')
-    const mdm = `mdm: ${text(mdmAt)}`
-    if (process.role === 'mdm')
-      return startMdm(loadConfig(mdmKeys, lines(`listen: ${text(mdmAt)}`, 'directory: /mdm'), name), ports)
+    const mdm = `mdm: [${this.#mdmAddresses.map(text).join(', ')}]`
+    if (process.role === 'mdm') {
+      const create = `system.create: ${index === 1 && process.generation === 1}`
+      const config = lines(`listen: ${text(mdmAt(index))}`, 'directory: /mdm', `kind: ${this.mdmKind(index)}`, create)
+      return startMdm(loadConfig(mdmKeys, config, name), ports)
+    }
     if (process.role === 'sds') {
       const search = `devices.search: ${deviceDirectory}`
       const { leaseMs, marksIdleMs } = this.plan
@@ -260,11 +278,43 @@ export class SimCluster {
     return MiB + GiB * (isThick ? Math.ceil((16 * volumes) / devicesPerSds) : volumes)
   }
 
+  /** The members are of the kinds that the mode wants; then one that stands by of each kind, managers first. */
+  mdmKind(index: number): MdmKind {
+    const { mdms } = this.plan
+    const { managers } = kindsOfMode[mdms]
+    if (index <= mdms) return index <= managers ? 'manager' : 'tieBreaker'
+    return (index - mdms) % 2 === 1 ? 'manager' : 'tieBreaker'
+  }
+
+  /** The cluster grows from one MDM to what the plan wants. */
+  async #provisionMdms(ask: <T>(promise: Promise<T>) => Promise<T>): Promise<void> {
+    const { tool, plan } = this
+    for (const { name, index } of this.ofRole('mdm'))
+      if (index > 1)
+        await ask(tool.request('addStandbyMdm', { name, endpoint: mdmAt(index), kind: this.mdmKind(index) }))
+    for (const mode of [3, 5] as const) {
+      if (plan.mdms < mode) continue
+      const have = this.map!.tables.mdms
+      const standbys = [...have.values()].filter(({ name, membership }) => {
+        return membership === 'standby' && this.process(name).index <= plan.mdms
+      })
+      const { managers, tieBreakers } = kindsOfMode[mode]
+      const before = kindsOfMode[(mode - 2) as ClusterMode]
+      const some = (kind: MdmKind, count: number) => standbys.filter(mdm => mdm.kind === kind).slice(0, count)
+      const add = [
+        ...some('manager', managers - before.managers),
+        ...some('tieBreaker', tieBreakers - before.tieBreakers),
+      ]
+      await ask(tool.request('switchClusterMode', { mode, add: add.map(({ id }) => id) }))
+    }
+  }
+
   async provision(): Promise<void> {
     const { plan, tool, clock } = this
     for (const name of this.processes.keys()) this.start(name)
     tool.start()
     const ask = <T>(promise: Promise<T>) => clock.finish(promise, { withinMs: 30_000, what: 'the MDM answers' })
+    await this.#provisionMdms(ask)
     await ask(tool.request('addProtectionDomain', { name: domainName }))
     const { sliceCount, sparePercent, zeroPadding, graceMs } = plan
     // The spare is set at the end: a volume must fit when it is made.
@@ -313,6 +363,7 @@ export function mappingsOf({ volumes, sdcs, isShared }: RunPlan): { volume: stri
   return mappings
 }
 
+export const mdmAt = (index: number): Endpoint => ({ host: `10.0.0.${index}`, port: 9011 })
 export const sdsAt = (index: number): Endpoint => ({ host: `10.0.1.${index}`, port: 7072 })
 
 const text = ({ host, port }: Endpoint): string => `${host}:${port}`

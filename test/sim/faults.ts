@@ -1,5 +1,7 @@
 import { seededRandom } from '../support/index.js'
 import type { SimCluster, SimProcess } from './cluster.js'
+import { MdmFaults } from './mdm-faults.js'
+import { MdmOperator } from './mdm-operator.js'
 import { NetworkFaults, type Striker } from './network-faults.js'
 import type { Operator } from './operator.js'
 import type { FaultKind, RunPlan } from './plan.js'
@@ -10,6 +12,8 @@ import { isWound, type WoundKind, Wounds } from './wounds.js'
 export class Faults implements Striker {
   readonly random
   readonly wounds: Wounds
+  readonly mdms: MdmFaults
+  readonly mdmOperator: MdmOperator
   readonly #network = new NetworkFaults(this)
   #isOver = false
   /** Ends of what is broken now. */
@@ -23,6 +27,8 @@ export class Faults implements Striker {
     readonly operator: Operator,
   ) {
     this.random = seededRandom(plan.seed * 4 + 3)
+    this.mdms = new MdmFaults(this)
+    this.mdmOperator = new MdmOperator(cluster, operator, this.random)
     this.wounds = new Wounds(cluster, operator, () => this.#heals.size === 0)
   }
 
@@ -87,6 +93,14 @@ export class Faults implements Striker {
       'grow-volume': () => this.operator.growVolume(),
       'passing-volume': () => this.operator.passingVolume(),
       policies: () => this.operator.policies(),
+      'crash-master': () => this.mdms.crashMaster(),
+      'power-mdms': () => this.mdms.powerAll(),
+      'stall-master': () => this.mdms.stallMaster(),
+      'cut-master': () => this.mdms.cutMaster(),
+      'split-mdms': () => this.mdms.split(),
+      'switch-ownership': () => this.mdmOperator.switchOwnership(),
+      'switch-mode': () => this.mdmOperator.switchMode(),
+      'replace-mdm': () => this.mdmOperator.replace(),
     }
     if (isWound(kind)) this.wounds.begin(kind)
     else strikes[kind]()
@@ -116,9 +130,7 @@ export class Faults implements Striker {
   }
 
   #crash(role: SimProcess['role']): void {
-    const process = this.#pick(role)
-    const awayMs = this.awayMs()
-    this.#afterSomeEvents(process, () => this.#kill(process, awayMs))
+    this.crash(this.#pick(role))
   }
 
   /** Between any two steps that the process takes next. */
@@ -165,6 +177,15 @@ export class Faults implements Striker {
     this.cluster.stop(process.name, () => this.cluster.startIn(process.name, awayMs))
   }
 
+  power(process: SimProcess): void {
+    this.#power(process)
+  }
+
+  crash(process: SimProcess): void {
+    const awayMs = this.awayMs()
+    this.#afterSomeEvents(process, () => this.#kill(process, awayMs))
+  }
+
   #power(process: SimProcess): void {
     const { disks, metaStores } = this.cluster.world.portsOfHost(process.name)
     for (const file of disks.files.values())
@@ -179,7 +200,7 @@ export class Faults implements Striker {
   #powerAll(): void {
     this.situations.reached('power loss of all SDSs')
     for (const process of this.cluster.ofRole('sds')) this.#power(process)
-    if (this.random.integer(2) === 0) this.#power(this.cluster.process('mdm-1'))
+    if (this.random.integer(2) === 0) for (const process of this.cluster.ofRole('mdm')) this.#power(process)
   }
 
   /** An SDS and an SDC on one host. */
@@ -240,7 +261,7 @@ export class Faults implements Striker {
     if (state !== 'up') return
     const ms = 24_000
     this.say(`${name} is cut from the other SDSs, the MDM is away, and ${name} stops`)
-    this.#kill(this.cluster.process('mdm-1'), ms)
+    for (const process of this.cluster.ofRole('mdm')) this.#kill(process, ms)
     for (const other of others) network.cut(name, other.name)
     this.cluster.clock.setTimer(200, () => {
       if (!this.#isOver) this.cluster.stop(name, () => this.cluster.startIn(name, 1_000))

@@ -1,3 +1,4 @@
+import type { ClusterMode } from '../../src/model/index.js'
 import { seededRandom } from '../support/index.js'
 
 /** What one run is made of, drawn from its seed: the cluster, the load, and which faults may strike. */
@@ -43,6 +44,9 @@ export interface RunPlan {
   graceMs: number
   /** After a cut each connection comes back within this. */
   releaseMs: number
+  /** Members of the MDM cluster; and MDMs that stand by, one manager before one tie breaker. */
+  mdms: ClusterMode
+  spareMdms: number
   /** SDSs that run and are not part of the system at first: an administrator may add them. */
   spareSdss: number
 }
@@ -86,6 +90,14 @@ export const faultKinds = [
   'grow-volume',
   'passing-volume',
   'policies',
+  'crash-master',
+  'power-mdms',
+  'stall-master',
+  'cut-master',
+  'split-mdms',
+  'switch-ownership',
+  'switch-mode',
+  'replace-mdm',
 ] as const
 export type FaultKind = (typeof faultKinds)[number]
 
@@ -97,6 +109,8 @@ export function planOf(seed: number, allowed: readonly FaultKind[] = faultKinds)
   // Few kinds at a time: many at once only get in each other's way.
   const density = pick(3, 5, 8)
   const sparePercent = pick(34, 34, 34, 98)
+  // Of its own, so that what older seeds draw stays as it was.
+  const mdms = ([1, 3, 3, 5] as const)[seededRandom(seed * 2 + 4).integer(4)]!
   return {
     seed,
     sdss,
@@ -126,5 +140,7 @@ export function planOf(seed: number, allowed: readonly FaultKind[] = faultKinds)
     releaseMs: pick(400, 400, 3_000),
     spareSdss: pick(0, 0, 1, 2),
     hasReader: sdcs > 1 && random.integer(3) === 0,
+    mdms,
+    spareMdms: mdms === 1 ? 0 : 2,
   }
 }

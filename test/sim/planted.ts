@@ -8,7 +8,7 @@ export interface Planted {
   seedsMax: number
 }
 
-const common = { volumes: 1, faultMs: 4_000, sparePercent: 34, devicesPerSds: 1 }
+const common = { mdms: 1 as const, spareMdms: 0, volumes: 1, faultMs: 4_000, sparePercent: 34, devicesPerSds: 1 }
 const busy: Partial<RunPlan> = { ...common, depth: 8, hotChunks: 3, thinkMs: 10, requestsMax: 1_500, faultEveryMs: 200 }
 const calm: Partial<RunPlan> = { ...common, depth: 4, hotChunks: 6, thinkMs: 20, requestsMax: 1_000, faultEveryMs: 400 }
 

@@ -4,6 +4,7 @@ import { seededRandom } from '../support/index.js'
 import { checkDevices, isCounted, isTidy, RecordWatch } from './checks.js'
 import { mappingsOf, SimCluster, type SimProcess } from './cluster.js'
 import { Faults } from './faults.js'
+import { areMdmsAlike, checkMdms, MasterWatch } from './mdm-checks.js'
 import { Operator } from './operator.js'
 import type { RunPlan } from './plan.js'
 import { RegisterChecker, Violation } from './register-checker.js'
@@ -39,6 +40,7 @@ export class Run {
   readonly #workloads: Workload[] = []
   readonly #checkers = new Map<string, RegisterChecker>()
   readonly #watch = new RecordWatch()
+  readonly #masters = new MasterWatch()
   #failure: Error | null = null
   #nextId = 1
   acknowledged = 0
@@ -117,7 +119,9 @@ export class Run {
       this.#nowAndThen(() => this.isHealthy && isTidy(cluster) && isCounted(cluster)),
       'every device has its own chunks, and counts the slots that its index names',
     )
+    await this.#mustBecome(() => areMdmsAlike(cluster), 'every MDM has what the master has')
     if (this.#failure === null) checkDevices(cluster)
+    if (this.#failure === null) checkMdms(cluster)
     this.#noteMetrics()
   }
 
@@ -259,6 +263,7 @@ export class Run {
   #onLog(process: SimProcess, event: string, fields: Record<string, unknown>): void {
     const { map } = this.cluster
     if (event === 'mdm.applied' && map !== null) this.#onMap(map)
+    if (process.role === 'mdm') this.#masters.heard(process.name, event, fields)
     const situation = situationOf(event, fields)
     if (situation !== null) this.situations.reached(situation)
     if (event === 'sds.resync-differs' && fields.byMarks)
@@ -298,6 +303,12 @@ export class Run {
 /** What an event of a log shows. */
 function situationOf(event: string, fields: Record<string, unknown>): Situation | null {
   switch (event) {
+    case 'mdm.snapshotInstalled':
+      return 'snapshot installed at an MDM'
+    case 'mdm.compacted':
+      return 'log of an MDM replaced by a snapshot'
+    case 'mdm.master':
+      return (fields.term as number) > 1 ? 'another MDM became master' : null
     case 'slices.joined':
       return (fields.joined as number) > 0 ? 'copy joined' : null
     case 'sds.resync-restart':

@@ -52,6 +52,17 @@ export const expectedSituations = [
   'marks cleared',
   'chunks pruned',
   'read waited for a lease',
+  'master killed',
+  'power loss of MDMs',
+  'master stalled',
+  'master cut off',
+  'MDMs parted',
+  'another MDM became master',
+  'ownership switched',
+  'cluster mode switched',
+  'MDM replaced',
+  'snapshot installed at an MDM',
+  'log of an MDM replaced by a snapshot',
 ] as const
 export type Situation = (typeof expectedSituations)[number] | 'device removed'
 

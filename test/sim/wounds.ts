@@ -15,6 +15,14 @@ const harmless: readonly FaultKind[] = [
   'crash-mdm',
   'restart-mdm',
   'power-mdm',
+  'crash-master',
+  'power-mdms',
+  'stall-master',
+  'cut-master',
+  'split-mdms',
+  'switch-ownership',
+  'switch-mode',
+  'replace-mdm',
 ]
 
 const failedWithinMs = 4_000
@@ -79,7 +87,7 @@ export class Wounds {
     if (map === null || !this.isCalm() || this.operator.toDo.length > 0) return false
     for (const { state, ports } of this.cluster.ofRole('sds'))
       if (state !== 'up' || ports!.clock.isStalled) return false
-    if (this.cluster.process('mdm-1').state !== 'up') return false
+    if (this.cluster.master === null) return false
     for (const { state, waiting } of map.tables.devices.values()) if (state !== 'ready' || waiting) return false
     for (const { maintenance, removing } of map.tables.sdss.values()) if (maintenance || removing) return false
     for (const records of map.slices.values())
@@ -117,7 +125,7 @@ export class Wounds {
       metaStores.fail(index, null)
       // What its SDS knows by now the MDM hears within a second.
       await this.operator.sleep(1_500)
-      await this.operator.persist(async () => this.cluster.process('mdm-1').state === 'up' && this.cluster.map !== null)
+      await this.operator.persist(async () => this.cluster.master !== null)
       await this.operator.sleep(1_500)
       if (kind === 'read-error') this.operator.reached('blocks could not be read')
       if (this.#hasFailed(device)) {

@@ -2,6 +2,7 @@ import type {
   DeviceId,
   FaultSetId,
   MappingId,
+  MdmId,
   PoolId,
   ProtectionDomainId,
   SdcId,
@@ -9,7 +10,17 @@ import type {
   SystemId,
   VolumeId,
 } from '../../base/ids.js'
-import type { Endpoint, IoPolicy, LimitPolicy, Mapping, SliceRecord, Volume } from '../../model/index.js'
+import type {
+  ClusterMode,
+  Endpoint,
+  IoPolicy,
+  LimitPolicy,
+  Mapping,
+  Mdm,
+  MdmKind,
+  SliceRecord,
+  Volume,
+} from '../../model/index.js'
 import type { OpenedDevice } from '../../wire/control.js'
 import type { JoinedCopy, PoolChanges, Settlement } from '../slices/index.js'
 import type { Configuration } from './configuration.js'
@@ -53,6 +64,19 @@ export interface Commands {
   suspectConfiguration: { era: string; sds: string; detail: string }
   /** Goes on. `pools`: the slice tables and epochs that what the SDSs know demands; the others stay as they are. */
   acceptConfiguration: { numbersFrom: number; pools: AcceptedPool[] }
+
+  /** The MDM that has created the system, and leads it alone. */
+  firstMdm: { id: MdmId; name: string; endpoint: Endpoint }
+  /** `inPlaceOf`: a member that is lost, at whose address the new one waits on an empty disk. */
+  addMdm: Pick<Mdm, 'name' | 'endpoint'> & { mdmKind: MdmKind; inPlaceOf: MdmId | null }
+  /** It has taken on its id, durably: an MDM that is found without any from now on has lost its disk. */
+  mdmAttached: { id: MdmId }
+  removeMdm: { id: MdmId }
+  renameMdm: { id: MdmId; name: string }
+  /** It listens somewhere else now. */
+  moveMdm: { id: MdmId; endpoint: Endpoint }
+  /** Who is to become a member, and who is not to be one any more: see core/mdm/deciders/mdms. */
+  changeCluster: { mode: ClusterMode | null; add: MdmId[]; remove: MdmId[] }
 
   addProtectionDomain: { name: string }
   renameProtectionDomain: { id: ProtectionDomainId; name: string }
@@ -159,6 +183,7 @@ export type Command = { [K in CommandKind]: { kind: K } & Commands[K] }[CommandK
 
 /** What a command answers; those not named here answer nothing. */
 export interface CommandAnswers {
+  addMdm: { id: MdmId }
   addProtectionDomain: { id: ProtectionDomainId }
   addFaultSet: { id: FaultSetId }
   addPool: { id: PoolId }

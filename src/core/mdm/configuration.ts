@@ -13,9 +13,9 @@ import {
 } from '../../model/index.js'
 import type { MdmState } from './state.js'
 
-/** Every table but the system's own row. */
-export type ObjectTable = Exclude<TableName, 'systems'>
-export const objectTables = tableNames.filter((name): name is ObjectTable => name !== 'systems')
+/** Every table but the system's own row, and the MDMs: those are where they are. */
+export type ObjectTable = Exclude<TableName, 'systems' | 'mdms'>
+export const objectTables = tableNames.filter((name): name is ObjectTable => name !== 'systems' && name !== 'mdms')
 
 /**
  * The whole configuration as plain data, in the order of the ids: what is exported, and what an import puts in place.

@@ -1,4 +1,5 @@
 import { StorageError } from '../../base/errors.js'
+import { mutate } from '../../base/mutation.js'
 import type { MapChange, MapDelta } from '../../model/index.js'
 import type { WireError } from '../../wire/control.js'
 import type { Command, CommandKind, LogEntry } from './commands.js'
@@ -6,6 +7,7 @@ import type { Decided, Deciders } from './decider.js'
 import { clientDeciders } from './deciders/clients.js'
 import { checkNotRecovering, configurationDeciders } from './deciders/configuration.js'
 import { deviceDeciders } from './deciders/devices.js'
+import { mdmDeciders, membershipChanges } from './deciders/mdms.js'
 import { poolDeciders } from './deciders/pools.js'
 import { sdsDeciders } from './deciders/sdss.js'
 import { sliceDeciders } from './deciders/slices.js'
@@ -16,6 +18,7 @@ import { applyChanges, keepAnswer, type MdmState, type Outcome } from './state.j
 const deciders: Deciders<CommandKind> = {
   ...configurationDeciders,
   ...topologyDeciders,
+  ...mdmDeciders,
   ...poolDeciders,
   ...sdsDeciders,
   ...sliceDeciders,
@@ -52,7 +55,7 @@ export function answeredBefore(state: MdmState, client: string | null, number: n
 
 /** Applies log entry `index`: the only way in which the state changes. The delta is what daemons receive. */
 export function apply(state: MdmState, index: number, entry: LogEntry): { delta: MapDelta; outcome: Outcome } {
-  const before = answeredBefore(state, entry.client, entry.number)
+  const before = mutate('mdm-apply-a-repetition-again') ? null : answeredBefore(state, entry.client, entry.number)
   const decision: Decision = before
     ? 'error' in before
       ? before
@@ -63,4 +66,11 @@ export function apply(state: MdmState, index: number, entry: LogEntry): { delta:
   const outcome: Outcome = 'error' in decision ? { error: decision.error } : { answer: decision.answer }
   if (entry.client !== null && !before) keepAnswer(state, entry.client, entry.number, outcome)
   return { delta, outcome }
+}
+
+/** Applies a log entry that is no command: with `voters` the one that names the members from now on. */
+export function applyOther(state: MdmState, index: number, voters: ReadonlySet<string> | null): MapDelta {
+  const delta: MapDelta = { version: index, changes: voters === null ? [] : membershipChanges(state, voters) }
+  applyChanges(state, delta)
+  return delta
 }

@@ -23,6 +23,7 @@ const kinds: { [T in TableName]: string } = {
   volumes: 'volume',
   sdcs: 'SDC',
   mappings: 'mapping',
+  mdms: 'MDM',
 }
 export const kindOf = (table: TableName): string => kinds[table]
 

@@ -140,6 +140,15 @@ export function digest(state: MdmState): string {
   return hash.digest('hex')
 }
 
+/**
+ * A hash over everything that was ever applied: of the chain so far and what one more entry did. Members that have
+ * applied the same entries with the same effects have the same one, at the price of the change alone.
+ */
+export function chainedDigest(before: string, delta: MapDelta, outcome: Outcome | null): string {
+  const step = `${before}\n${sortedJson(delta)}\n${sortedJson(outcome)}`
+  return createHash('sha256').update(step).digest('hex').slice(0, 32)
+}
+
 const sorted = <Value>(table: Map<string, Value>): [string, Value][] =>
   [...table].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
 

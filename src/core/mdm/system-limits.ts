@@ -1,5 +1,6 @@
 /** How large a system may become; the numbers are ScaleIO's. Checked where an object is added. */
 export const systemLimits = {
+  mdms: 16,
   protectionDomains: 256,
   pools: 1024,
   poolsPerDomain: 64,

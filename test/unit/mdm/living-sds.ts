@@ -129,7 +129,7 @@ export class LivingWorld {
   }
 
   get nowMs(): number {
-    return this.bench.world.portsOf('mdm-1').clock.nowMs()
+    return this.bench.world.clock.nowMs()
   }
 
   run(ms: number): Promise<void> {

@@ -110,6 +110,12 @@ function theSystem(state: MdmState): System {
 
 /** SDCs come by themselves and come again; everything else was made by people. */
 function checkEmpty(state: MdmState): void {
+  if (rows(state, 'mdms').length > 1)
+    throw new StorageError('IN_USE', {
+      detail: 'a configuration is imported only into a single MDM',
+      mdms: rows(state, 'mdms').length,
+      remedy: 'import it into the first one, and attach the others afterwards',
+    })
   for (const table of ['protectionDomains', 'sdss', 'pools', 'devices', 'volumes'] as const) {
     const [first] = rows(state, table)
     if (first)

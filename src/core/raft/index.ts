@@ -1,0 +1,22 @@
+export { createRaft } from './create.js'
+export type {
+  Entry,
+  HardState,
+  Member,
+  MemberId,
+  MemberKind,
+  MemberProgress,
+  Position,
+  Raft,
+  RaftEffects,
+  RaftLimits,
+  RaftMessage,
+  RaftOptions,
+  RaftRole,
+  RaftStatus,
+  RaftTiming,
+  RaftWrite,
+  Recovered,
+  RoleChange,
+  SnapshotHead,
+} from './types.js'

@@ -1,0 +1,177 @@
+import { seededRandom } from '../../support/index.js'
+import { RaftChecker, Violation } from './checker.js'
+import { Faults } from './faults.js'
+import { electionTicks, SimMember, tickTime, type World } from './member.js'
+import { SimNetwork } from './network.js'
+import { firstMembers, Operator } from './operator.js'
+import { drawPlan, type RaftPlan } from './plan.js'
+import { Timeline } from './timeline.js'
+
+export interface RaftResult {
+  plan: RaftPlan
+  /** Null: everything was as promised. */
+  failure: Error | null
+  acknowledged: number
+  read: number
+  lines: string[]
+}
+
+/** Within this time after everything works again, everybody has everything. */
+const healTime = 60 * electionTicks * tickTime
+/** Within this time after one member was lost, the others go on. */
+const goOnTime = 8 * electionTicks * tickTime
+
+/** A group of members under load while things go wrong, then while they heal. */
+export class RaftRun {
+  readonly plan: RaftPlan
+  readonly lines: string[] = []
+  readonly world: World
+  readonly #operator: Operator
+  readonly #faults: Faults
+  #nextId = 1
+  #isTroubled = true
+
+  constructor(
+    seed: number,
+    { focus = {}, isVerbose = false }: { focus?: Partial<RaftPlan>; isVerbose?: boolean } = {},
+  ) {
+    this.plan = { ...drawPlan(seed, seededRandom(seed * 2)), ...focus }
+    const timeline = new Timeline()
+    const random = seededRandom(seed * 2 + 1)
+    this.world = {
+      timeline,
+      random,
+      network: new SimNetwork(timeline, random, this.plan),
+      checker: new RaftChecker(),
+      members: new Map(),
+      syncMax: this.plan.syncMax,
+      trailingMax: this.plan.trailingMax,
+      note: line => {
+        if (isVerbose) this.lines.push(`${timeline.now} ${line}`)
+      },
+    }
+    const members = firstMembers(this.plan.shape)
+    for (const member of members) this.world.members.set(member.id, new SimMember(this.world, member, members))
+    this.#operator = new Operator(this.world, members)
+    this.#faults = new Faults(this.world)
+  }
+
+  play(): RaftResult {
+    let failure: Error | null = null
+    try {
+      for (const member of this.#members) member.start()
+      this.#load()
+      if (this.plan.isOneAtATime) this.#loseOneAfterTheOther()
+      else this.#trouble()
+      this.#heal()
+    } catch (error) {
+      failure = error as Error
+    }
+    const { acknowledged, read } = this.world.checker
+    return { plan: this.plan, failure, acknowledged, read, lines: this.lines }
+  }
+
+  #load(): void {
+    const { proposeEvery, readEvery } = this.plan
+    this.#every(proposeEvery, () =>
+      this.#one(this.#members.filter(member => member.isLeading))?.propose(this.#nextId++),
+    )
+    this.#every(readEvery, () => this.#one(this.#members)?.read())
+    this.#every(50, () => this.#operator.step())
+  }
+
+  #trouble(): void {
+    const { faults, changes, faultEvery, changeEvery, faultTime } = this.plan
+    if (faults.length > 0) this.#every(faultEvery, () => this.#isTroubled && this.#faults.strike(this.#one(faults)!))
+    if (changes.length > 0) this.#every(changeEvery, () => this.#isTroubled && this.#operator.want(this.#one(changes)!))
+    this.world.timeline.run(faultTime)
+    this.#isTroubled = false
+  }
+
+  #heal(): void {
+    this.world.note('everything works again')
+    this.#faults.heal()
+    const { timeline, checker } = this.world
+    const target = checker.acknowledged + 5
+    timeline.run(timeline.now + healTime, () => checker.acknowledged >= target && this.#isWhole)
+    if (checker.acknowledged < target) throw new Violation('liveness: nothing is committed although everything works')
+    if (!this.#isWhole) throw new Violation(`liveness: not whole: ${this.#description}`)
+  }
+
+  /** Whoever is lost, the others go on; then it comes back and catches up, before the next one is lost. */
+  #loseOneAfterTheOther(): void {
+    const { timeline, random } = this.world
+    this.world.network.plan = { lossPercent: 0, duplicatePercent: 0, delayMax: 5 }
+    if (this.#members.length < 3) return
+    for (let times = 6; times > 0; times--) {
+      this.#goOn(1, 'all are there')
+      timeline.run(timeline.now + random.integer(200))
+      const victim = this.#one(this.#members)!
+      const how = this.#one(['crash', 'isolate', 'deaf', 'mute', 'pause'])!
+      this.world.note(`${victim.id} is lost: ${how}`)
+      this.#lose(victim, how)
+      this.#goOn(5, `${victim.id} is lost (${how})`)
+      this.#faults.heal()
+    }
+  }
+
+  #lose(victim: SimMember, how: string): void {
+    const { network } = this.world
+    if (how === 'crash') victim.crash()
+    if (how === 'pause') victim.pause(100 * goOnTime)
+    for (const { id } of this.#members) {
+      if (how === 'isolate' || how === 'mute') network.block(victim.id, id)
+      if (how === 'isolate' || how === 'deaf') network.block(id, victim.id)
+    }
+  }
+
+  #goOn(count: number, situation: string): void {
+    const { timeline, checker } = this.world
+    const target = checker.acknowledged + count
+    const isAllThere = count === 1
+    timeline.run(timeline.now + goOnTime, () => checker.acknowledged >= target && (!isAllThere || this.#isWhole))
+    if (checker.acknowledged < target || (isAllThere && !this.#isWhole))
+      throw new Violation(
+        `liveness: nothing is committed within ${goOnTime} although ${situation}: ${this.#description}`,
+      )
+  }
+
+  /** The wanted members are there, and have what the leader has. */
+  get #isWhole(): boolean {
+    const leader = this.#members.find(member => member.isLeading)
+    const status = leader?.raft?.status
+    if (!status?.areMembersCommitted || !this.#operator.isReached(status.members)) return false
+    const managers = this.#operator.wanted.filter(({ kind }) => kind === 'manager')
+    return managers.every(({ id }) => {
+      const applied = this.world.members.get(id)!.appliedIndex
+      return status.commit - applied < 10 && (id === leader!.id || status.progress[id]?.isInStep)
+    })
+  }
+
+  get #description(): string {
+    return this.#members
+      .map(({ id, raft, appliedIndex, disk }) => {
+        const s = raft?.status
+        const members = s?.members.map(member => (member.isLearner ? `(${member.id})` : member.id)).join(' ')
+        return `${id} ${s?.role} term ${s?.term} leader ${s?.leader} commit ${s?.commit} applied ${appliedIndex} last ${JSON.stringify(disk.last)} mark ${JSON.stringify(disk.durable.mark)} [${members}]`
+      })
+      .join('; ')
+  }
+
+  #every(time: number, action: () => void): void {
+    const { timeline, random } = this.world
+    const again = () => {
+      action()
+      timeline.after(Math.ceil(time / 2) + random.integer(time), again)
+    }
+    timeline.after(random.integer(time), again)
+  }
+
+  #one<T>(of: readonly T[]): T | undefined {
+    return of[this.world.random.integer(Math.max(1, of.length))]
+  }
+
+  get #members(): SimMember[] {
+    return [...this.world.members.values()]
+  }
+}
