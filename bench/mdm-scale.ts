@@ -6,64 +6,78 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { GiB } from '../src/base/units.js'
 import { loadConfig } from '../src/config/load.js'
 import { type MdmConfig, mdmKeys } from '../src/config/mdm.js'
-import { exportConfiguration, snapshotOf } from '../src/core/mdm/index.js'
+import { exportConfiguration, type MdmState, restore, type Snapshot, snapshotOf } from '../src/core/mdm/index.js'
 import { realPorts } from '../src/io/real-ports.js'
-import { startMdm } from '../src/mdm/daemon.js'
+import { type MdmDaemon, startMdm } from '../src/mdm/daemon.js'
 import { type MdmClient, openMdmClient } from '../src/mdm-client/index.js'
 import { type MapDelta, wholeMap } from '../src/model/index.js'
-import { encode } from '../src/wire/codec.js'
+import { decode, encode } from '../src/wire/codec.js'
 import { liveBytes, printRows, type Row, rounded, timed, timedAsync } from './scale/measure.js'
 import { makeSystem } from './scale/system.js'
 
 const sizes = process.argv.length > 2 ? process.argv.slice(2).map(Number) : [100, 1_000, 10_000]
 const mappingsMax = 1_000
 /** Commands that one tool, and that sixteen tools, ask for while the rate is measured. */
-const sampleCommands = 200
+const sampleCommands = 160
 const atOnce = 16
 
 const directory = mkdtempSync(join(tmpdir(), 'blockmesh-mdm-scale-'))
 const ports = realPorts({ logLevel: 'error', name: 'mdm-scale' })
-const config = loadConfig(
-  mdmKeys,
-  `name: mdm-1\nlisten: 127.0.0.1:0\ndirectory: ${directory}/mdm\n`,
-  'bench',
-) as MdmConfig
+/** Made in memory, and imported into each new MDM: ten thousand commits take their time. */
+const { machine, pool } = makeSystem({ sdss: 32, devicesPerSds: 1, deviceGb: 1024, sliceCount: 1024 })
+const sdcs = Array.from(
+  { length: 10 },
+  (_, index) => machine.do('registerSdc', { guid: `g${index}`, processId: 'p', name: `sdc-${index}` }).sdcId,
+)
+const emptyBytes = stateBytes(machine.state)
 
-let mdm = await startMdm(config, ports)
+let mdm: MdmDaemon
+let config: MdmConfig
 let tools: MdmClient[] = []
 let nextName = 0
 const rows: Row[] = []
 try {
-  await connect()
-  // SDSs that nobody has to play: the system goes on without having heard them.
-  const { machine, pool } = makeSystem({ sdss: 32, devicesPerSds: 1, deviceGb: 1024, sliceCount: 1024 })
-  await tools[0]!.request('importConfiguration', { text: exportConfiguration(machine.state) })
-  await tools[0]!.request('acceptConfiguration', { force: true })
-  for (let index = 0; index < 10; index++)
-    await mdm.mdm!.proposer.propose('registerSdc', () => ({ guid: `g${index}`, processId: 'p', name: `sdc-${index}` }))
-  const emptyBytes = liveBytes()
+  for (const volumes of sizes) rows.push(await measure(volumes))
+  printRows('mdm-scale', rows)
+} finally {
+  rmSync(directory, { recursive: true, force: true })
+}
 
-  for (const volumes of sizes) {
-    await fillUp(volumes - 2 * sampleCommands, pool)
-    const one = await rate(sampleCommands, 1, pool)
-    const many = await rate(sampleCommands, atOnce, pool)
-    const mapped = await mapSome(Math.min(mappingsMax, volumes))
+async function measure(volumes: number): Promise<Row> {
+  const { tables } = machine.state.map
+  const [, decideMs] = timed(() => {
+    while (tables.volumes.size < volumes) machine.addVolume(pool, `volume-${nextName++}`)
+  })
+  const made = volumes - ((rows.at(-1)?.volumes as number | undefined) ?? 0)
+  const file = `name: mdm-1\nlisten: 127.0.0.1:0\ndirectory: ${directory}/${volumes}\n`
+  config = loadConfig(mdmKeys, file, 'bench') as MdmConfig
+  mdm = await startMdm(config, ports)
+  try {
+    await connect()
+    const [text, exportMs] = timed(() => exportConfiguration(machine.state))
+    const [, importMs] = await timedAsync(() => tools[0]!.request('importConfiguration', { text }))
+    // SDSs that nobody has to play: the system goes on without having heard them.
+    await tools[0]!.request('acceptConfiguration', { force: true })
+    const addPerSec = await rate(1)
+    const addPerSecAtOnce = await rate(atOnce)
+    const mapPerSec = await mapSome(Math.min(mappingsMax, volumes))
     const { state } = mdm.mdm!
-    const heldBytes = liveBytes() - emptyBytes
+    const heldBytes = stateBytes(state) - emptyBytes
     const [snapshot, snapshotMs] = timed(() => encode(snapshotOf(state)))
     const [whole, wholeMs] = timed(() => encode(wholeMap(state.map)))
     const [, queryMs] = await timedAsync(() => tools[0]!.request('query', {}))
     const delta = mdm.node!.replica!.deltas.at(-1) as MapDelta
     const have = state.map.tables.volumes.size
     const startMs = await startAgain()
-    rows.push({
-      volumes: have,
-      mappings: state.map.tables.mappings.size,
-      addPerSec: Math.round(one),
-      [`addPerSec${atOnce}`]: Math.round(many),
-      mapPerSec: Math.round(mapped),
+    return {
+      volumes,
+      decideUs: Math.round((decideMs * 1000) / made),
+      addPerSec: Math.round(addPerSec),
+      [`addPerSec${atOnce}`]: Math.round(addPerSecAtOnce),
+      mapPerSec: Math.round(mapPerSec),
       bytesPerVolume: Math.round(heldBytes / have),
       snapshotKb: Math.round(snapshot.length / 1024),
       snapshotMs: rounded(snapshotMs),
@@ -72,13 +86,25 @@ try {
       wholeMapMs: rounded(wholeMs),
       deltaBytes: encode(delta).length,
       queryMs: Math.round(queryMs),
-    })
+      exportKb: Math.round(text.length / 1024),
+      exportMs: Math.round(exportMs),
+      importMs: Math.round(importMs),
+    }
+  } finally {
+    for (const tool of tools) await tool.close()
+    await mdm.stop()
   }
-  printRows('mdm-scale', rows)
-} finally {
-  for (const tool of tools) await tool.close()
-  await mdm.stop()
-  rmSync(directory, { recursive: true, force: true })
+}
+
+/** What the state alone takes in memory: of a copy, as a new process would have it. */
+function stateBytes(state: MdmState): number {
+  const bytes = encode(snapshotOf(state))
+  const before = liveBytes()
+  const copy = restore(decode(bytes) as Snapshot)
+  const held = liveBytes() - before
+  // Until here it must be alive.
+  if (copy.map.version !== state.map.version) throw new Error('a copy is what it was made from')
+  return held
 }
 
 async function connect(): Promise<void> {
@@ -103,37 +129,22 @@ async function startAgain(): Promise<number> {
   return startMs
 }
 
-function addVolume(tool: MdmClient, pool: string): Promise<unknown> {
-  return tool.request('addVolume', { pool, name: `volume-${nextName++}`, sizeBytes: 8 * 2 ** 30, type: 'thin' })
-}
-
-/** Not measured: many at once, so that it does not take long. */
-async function fillUp(volumes: number, pool: string): Promise<void> {
-  const missing = volumes - mdm.map!.tables.volumes.size
-  for (let done = 0; done < missing; done += 500)
-    await Promise.all(
-      Array.from({ length: Math.min(500, missing - done) }, (_, at) => addVolume(tools[at % atOnce]!, pool)),
-    )
-}
-
-async function rate(commands: number, clients: number, pool: string): Promise<number> {
-  const some = Math.min(commands, Math.floor(sizes[0]! / 2))
+/** Volumes made per second by so many tools, each waiting for its answer. */
+async function rate(clients: number): Promise<number> {
   const [, ms] = await timedAsync(() =>
     Promise.all(
       tools.slice(0, clients).map(async tool => {
-        for (let done = 0; done < some / clients; done++) await addVolume(tool, pool)
+        for (let done = 0; done < sampleCommands / clients; done++)
+          await tool.request('addVolume', { pool, name: `sample-${nextName++}`, sizeBytes: 8 * GiB, type: 'thin' })
       }),
     ),
   )
-  return (some * 1000) / ms
+  return (sampleCommands * 1000) / ms
 }
 
-/** Up to `wanted` mappings; per second. */
+/** So many mappings; per second. */
 async function mapSome(wanted: number): Promise<number> {
-  const { tables } = mdm.map!
-  const mapped = new Set([...tables.mappings.values()].map(({ volumeId }) => volumeId))
-  const sdcs = [...tables.sdcs.keys()]
-  const free = [...tables.volumes.keys()].filter(id => !mapped.has(id as never)).slice(0, wanted - mapped.size)
+  const free = [...mdm.map!.tables.volumes.keys()].slice(0, wanted)
   const [, ms] = await timedAsync(async () => {
     for (let at = 0; at < free.length; at += atOnce)
       await Promise.all(
@@ -142,5 +153,5 @@ async function mapSome(wanted: number): Promise<number> {
           .map((volume, index) => tools[index]!.request('mapVolume', { volume, sdc: sdcs[index % sdcs.length]! })),
       )
   })
-  return free.length === 0 ? 0 : (free.length * 1000) / ms
+  return (free.length * 1000) / ms
 }
