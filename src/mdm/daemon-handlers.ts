@@ -92,9 +92,16 @@ async function registerSds(
   peer: Peer,
   sds: Sds,
   params: MdmRequests['registerSds'],
-): Promise<{ sdsId: SdsId; incarnation: number }> {
+): Promise<{ sdsId: SdsId; incarnation: number } | null> {
   const { processId, endpoint, devices } = params
   claim(mdm, mdm.registry.claimSds(sds.id, peer))
+  const newer = mdm.recovery.reasonToSuspect(sds, devices)
+  if (newer !== null && !mdm.recovery.isOn) await mdm.recovery.suspect(sds, newer)
+  // It waits, and is told when it may register.
+  if (mdm.recovery.isOn) {
+    if (!peer.closed) mdm.recovery.hear(sds, peer, devices)
+    return null
+  }
   const answer = await mdm.proposer
     .propose('registerSds', state => {
       checkAlive(peer)

@@ -76,6 +76,7 @@ export class Rebuilds {
 
   look(): void {
     const { map } = this.mdm
+    if (this.mdm.recovery.isOn) return
     this.#noteAway()
     this.reach.look()
     for (const pool of map.tables.pools.values()) {

@@ -16,6 +16,23 @@ import type {
 export interface System {
   id: SystemId
   name: string
+  /**
+   * Names the line of configurations since one was put in the place of a newer one (an import, an MDM that had gone back
+   * in time). A process that has lived under another line ends, and starts with nothing in memory. Absent: the first one.
+   */
+  era?: string
+  /** Set while nothing is served and nothing changes: until every SDS has said what it knows, or people go on without. */
+  recovery?: Recovery
+  /** Objects get no number below this. */
+  numbersFrom?: number
+}
+
+/** Why the system stands still. */
+export interface Recovery {
+  /** `imported`: it may be older than what the SDSs know. `behind`: an SDS knew more. */
+  why: 'imported' | 'behind'
+  /** Numbers from here up to `numbersFrom` may have been given to objects that this configuration does not know. */
+  unknownFrom: number
 }
 
 /** Fixed at installation. A tie breaker votes and stores no configuration. */
@@ -75,6 +92,8 @@ export interface StoragePool {
   gracePeriodMs?: number
   /** What the rebuild and the rebalance that are going on had to copy in all, for progress; absent: nothing goes on. */
   fillBytesTotal?: { rebuild: number; rebalance: number }
+  /** Epochs of its slices go on above this, whatever its table says: devices may know them. */
+  epochsFrom?: number
 }
 
 /** ScaleIO's policies for rebuild and rebalance I/O, all per device. */

@@ -88,7 +88,7 @@ class RunningSdc implements SdcDaemon, DataPathHost {
     this.link = link
     this.log = log
     const state = options.state ?? openStateDirectory(config.directory)
-    this.#identity = new SdcIdentity(state, random, config.systemId)
+    this.#identity = new SdcIdentity(state, random, config)
     this.#path = new DataPath(this)
     this.exports = new Exports({ path: this.#path, state, log, bootId, ioTimeoutMs: config.ioTimeoutMs })
     this.#doors = new Doors(config)

@@ -235,6 +235,8 @@ class SdsDaemon implements Daemon {
     if (name === 'prepareDevice') return this.#shelf.prepare(params as SdsRequests['prepareDevice'])
     if (name === 'resetDevice') return this.#shelf.reset(params as SdsRequests['resetDevice'])
     if (name === 'growDevice') return this.#shelf.grow((params as SdsRequests['growDevice']).deviceId as DeviceId)
+    if (name === 'knownCopies')
+      return this.#shelf.knownCopies((params as SdsRequests['knownCopies']).deviceId as DeviceId)
     if (name === 'drainSlices') return this.#context.drains.drain(params as SdsRequests['drainSlices'])
     return this.#shelf.release((params as SdsRequests['releaseDevice']).deviceId as DeviceId)
   }
@@ -350,7 +352,8 @@ class SdsDaemon implements Daemon {
 
 function openedDevice({ store }: OwnDevice): OpenedDevice {
   const { deviceId, path, capacityBytes, opened } = store
-  return { deviceId, path, capacityBytes, ...opened, epochMax: store.epochMax() }
+  const volumeMax = store.volumes().reduce((max, volume) => Math.max(max, volume), 0)
+  return { deviceId, path, capacityBytes, ...opened, epochMax: store.epochMax(), volumeMax }
 }
 
 /** What the device copies as primary. */

@@ -206,6 +206,14 @@ export class DeviceShelf {
     return { capacityBytes }
   }
 
+  knownCopies(deviceId: DeviceId): SdsAnswers['knownCopies'] {
+    const { store } = this.#openDevice(deviceId)
+    return {
+      copies: store.knownEpochs().map(({ pool, slice, epoch, inSync }) => [pool, slice, epoch, inSync ? 1 : 0]),
+      volumes: store.volumes(),
+    }
+  }
+
   #openDevice(deviceId: DeviceId): OwnDevice {
     const device = this.options.context.devices.get(deviceId)
     if (device) return device

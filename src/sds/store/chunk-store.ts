@@ -7,12 +7,15 @@ import {
   bootLost,
   type ChunkKind,
   epochKey,
+  epochValue,
   type IdleMark,
   IdleMarks,
   indexKeys,
   isFilling,
   isMapped,
   isReserved,
+  type KnownEpoch,
+  parseEpoch,
   slotCountFor,
   slotOf,
   slotOffsetOf,
@@ -249,12 +252,12 @@ export class ChunkStore implements DeviceStore {
     }
   }
 
-  adoptEpoch(pool: number, slice: number, epoch: number): void {
+  adoptEpoch(pool: number, slice: number, epoch: number, inSync: boolean): void {
     if (epoch > this.epoch) this.epoch = epoch
     if (this.refusal() !== null) return
     this.groupSync.noteChange()
     this.activity.enter()
-    this.index.put(epochKey(pool, slice), epoch, text => {
+    this.index.put(epochKey(pool, slice), epochValue(epoch, inSync), text => {
       if (text !== null) this.health.indexFailed(text)
       this.activity.leave()
     })
@@ -262,6 +265,15 @@ export class ChunkStore implements DeviceStore {
 
   epochMax(): number {
     return this.epoch
+  }
+
+  knownEpochs(): KnownEpoch[] {
+    const known: KnownEpoch[] = []
+    for (const { key, value } of this.device.index.range(indexKeys.epochs)) {
+      const epoch = parseEpoch(key, value)
+      if (epoch !== null) known.push(epoch)
+    }
+    return known
   }
 
   markClean(done: StoreDone): void {

@@ -6,13 +6,14 @@ import {
   ChunkTable,
   damaged,
   indexFormat,
-  indexFormatUnmarked,
+  indexFormatMin,
   indexKeys,
   isNumberUpTo,
   mappedEntry,
   parseChunk,
   parseChunkKey,
   parseDistrusted,
+  parseEpoch,
   SlotTable,
   type Superblock,
   slotCountFor,
@@ -116,8 +117,14 @@ function checkIndex(index: MetaStore, path: string, { systemId, deviceId, counte
   const format = index.get(indexKeys.format)
   if (format === undefined) throw damaged(path, 'its index is missing or empty', { deviceId })
   if (isNumberUpTo(format, Number.MAX_SAFE_INTEGER) && format > indexFormat)
-    throw new StorageError('DEVICE_NEWER', { device: path, haveIndexFormat: format, knownFormat: indexFormat })
-  if (format !== indexFormat && format !== indexFormatUnmarked) throw damaged(path, 'its index has no valid format')
+    throw new StorageError('DEVICE_NEWER', {
+      device: path,
+      haveIndexFormat: format,
+      knownFormat: indexFormat,
+      remedy: 'upgrade this server, or open the device where it was',
+    })
+  if (!isNumberUpTo(format, indexFormat) || format < indexFormatMin)
+    throw damaged(path, 'its index has no valid format')
   const owner = index.get(indexKeys.device)
   if (!Array.isArray(owner) || owner[0] !== systemId || owner[1] !== deviceId)
     throw damaged(path, `its index belongs to another device, ${String(owner)}`, { deviceId })
@@ -155,8 +162,8 @@ function loadIndex(index: MetaStore, path: string, slotCount: number) {
 
 function epochMaxOf(index: MetaStore): number {
   let epochMax = 0
-  for (const { value } of index.range(indexKeys.epochs))
-    if (isNumberUpTo(value, Number.MAX_SAFE_INTEGER)) epochMax = Math.max(epochMax, value)
+  for (const { key, value } of index.range(indexKeys.epochs))
+    epochMax = Math.max(epochMax, parseEpoch(key, value)?.epoch ?? 0)
   return epochMax
 }
 

@@ -118,8 +118,25 @@ t.test('open: an index that is older than its device, or newer, or of another de
 
 t.test('open: an index of a later format is newer, not damaged', async t => {
   const host = await StoreHost.withDevice({ slots: 4 })
-  await host.changeIndex([{ put: ['format'], value: 3 }])
-  await t.rejects(host.open(), { code: 'DEVICE_NEWER' })
+  await host.changeIndex([{ put: ['format'], value: 4 }])
+  await t.rejects(host.open(), { code: 'DEVICE_NEWER', context: { remedy: /upgrade this server/ } })
+})
+
+t.test('open: an index of an earlier format is upgraded, step by step, and stays upgraded', async t => {
+  const host = await StoreHost.withDevice({ slots: 4 })
+  for (const format of [1, 2]) {
+    await host.changeIndex([
+      { put: ['format'], value: format },
+      { put: ['epoch', 4, 7], value: 12 },
+    ])
+    const store = await host.open()
+    t.equal(store.epochMax(), 12)
+    t.same(store.knownEpochs(), [{ pool: 4, slice: 7, epoch: 12, inSync: true }], 'as nobody knew better then')
+    await host.close(store)
+    t.equal(await host.readIndex(['format']), 3)
+  }
+  await host.changeIndex([{ put: ['format'], value: 0 }])
+  await t.rejects(host.open(), { code: 'DEVICE_DAMAGED', message: /no valid format/ })
 })
 
 t.test('open: two chunks in one slot, and a chunk beyond the end, are a damaged device that names them', async t => {

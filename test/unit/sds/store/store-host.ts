@@ -1,7 +1,7 @@
 import type { StorageError } from '../../../../src/base/errors.js'
 import type { DeviceId, SystemId } from '../../../../src/base/ids.js'
 import { MiB } from '../../../../src/base/units.js'
-import type { Disk, MetaWrite } from '../../../../src/ports/index.js'
+import type { Disk, MetaKey, MetaWrite } from '../../../../src/ports/index.js'
 import {
   createDevice,
   type DeviceStore,
@@ -72,6 +72,13 @@ export class StoreHost {
     await this.clock.finish(new Promise(resolve => index.commit(writes, resolve)))
     await this.clock.finish(new Promise(resolve => index.flush(resolve)))
     await this.clock.finish(index.close())
+  }
+
+  async readIndex(key: MetaKey): Promise<unknown> {
+    const index = await this.clock.finish(this.metaStores.open(`${indexDirectory}/${deviceId}`))
+    const value = index.get(key)
+    await this.clock.finish(index.close())
+    return value
   }
 
   identify = () => this.withDisk(disk => identify(disk))
