@@ -47,6 +47,8 @@ export class SimMember {
   #state: SnapshotHead
   #role: RoleChange | null = null
   #isSnapshotting = false
+  /** Snapshots on their way to others. */
+  #sendingCount = 0
   #token = 0
   readonly #proposals = new Map<number, { term: number; floor: number }>()
   readonly #reads = new Map<number, number>()
@@ -84,6 +86,7 @@ export class SimMember {
     const life = ++this.#life
     this.#state = this.disk.durable.state
     this.#isSnapshotting = false
+    this.#sendingCount = 0
     this.#pausedUntil = 0
     this.#postponed = []
     this.raft = createRaft({
@@ -257,9 +260,12 @@ export class SimMember {
     const { timeline, network, members, random } = this.world
     const head = this.disk.durable.state
     this.world.note(`${this.id} sends ${to} a snapshot of ${head.index}`)
+    this.#sendingCount++
+    const life = this.#life
     timeline.after(5 + random.integer(60), () => {
       const isReceived = network.isOpen(this.id, to) && random.integer(4) > 0 && members.get(to)?.receiveSnapshot(head)
-      this.#later(() => {
+      this.#whenRunning(life, () => {
+        this.#sendingCount--
         this.raft!.snapshotSent(to, isReceived === true)
         this.#turn()
       })
@@ -290,7 +296,7 @@ export class SimMember {
 
   #compact(): void {
     const { trailingMax, random } = this.world
-    if (trailingMax === null || this.#isSnapshotting) return
+    if (trailingMax === null || this.#isSnapshotting || this.#sendingCount > 0) return
     const state = this.#state
     if (state.index < this.disk.durable.state.index + applyBeforeSnapshot) return
     const trailing = random.integer(trailingMax + 1)

@@ -3,17 +3,6 @@ import { RaftRun } from './run.js'
 
 t.setTimeout(300_000)
 
-/** Seeds that once failed, and what they found. */
-const found: Record<number, string> = {
-  48: 'a member that is about to leave has to campaign until that is committed',
-  52: 'a leaving leader offered tie breakers everything, since no full member was left that answers',
-}
-
-for (const [seed, sentence] of Object.entries(found))
-  t.test(`raft: seed ${seed}: ${sentence}`, async t => {
-    t.equal(new RaftRun(Number(seed)).play().failure, null)
-  })
-
 t.test(
   'raft: whatever fails in 600 groups, all promises are kept, and all go on when everything works again',
   async t => {

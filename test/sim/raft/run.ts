@@ -48,7 +48,8 @@ export class RaftRun {
       members: new Map(),
       syncMax: this.plan.syncMax,
       trailingMax: this.plan.trailingMax,
-      entriesPerAppendMax: this.plan.entriesPerAppendMax,
+      // How long catching up takes is bounded only where it is faster than the load.
+      entriesPerAppendMax: this.plan.losesMembers ? 4 : this.plan.entriesPerAppendMax,
       onLeader: member => this.#onLeader(member),
       note: line => {
         if (isVerbose) this.lines.push(`${timeline.now} ${line}`)
