@@ -9,9 +9,6 @@ import { RaftDriver } from './raft-driver.js'
 import type { Identity, RaftStore } from './raft-store.js'
 import { type Applied, Replica } from './replica.js'
 
-/** Weight of entries after which the log is replaced by a snapshot: a thousand small ones, or a dozen slice tables. */
-export const snapshotWeight = 1000
-
 /** What the MDM around a node does for it. */
 export interface NodeOwner {
   send(message: RaftMessage): void
@@ -50,7 +47,7 @@ export class Node {
     readonly identity: Identity,
     recovered: Recovered,
     readonly store: RaftStore,
-    config: Pick<MdmConfig, 'heartbeatMs' | 'electionMs'>,
+    readonly config: Pick<MdmConfig, 'heartbeatMs' | 'electionMs' | 'logEntriesMax'>,
     readonly ports: Ports,
     readonly owner: NodeOwner,
   ) {
@@ -60,7 +57,8 @@ export class Node {
       self: identity.id,
       kind: identity.kind,
       recovered,
-      ...config,
+      heartbeatMs: config.heartbeatMs,
+      electionMs: config.electionMs,
       store,
       clock: ports.clock,
       random: ports.random,
@@ -214,7 +212,7 @@ export class Node {
 
   #compactIfDue(): void {
     // Who receives a snapshot now goes on from there with the log.
-    if (this.replica!.weight < snapshotWeight || this.#snapshotsUnderWay > 0 || this.#isCompacting) return
+    if (this.replica!.weight < this.config.logEntriesMax || this.#snapshotsUnderWay > 0 || this.#isCompacting) return
     this.replica!.weight = 0
     const { head, content } = this.snapshot()
     this.#isCompacting = true
