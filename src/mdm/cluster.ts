@@ -282,9 +282,15 @@ export class Cluster implements LinkOwner, NodeOwner {
     if (!link.isUp && !this.#incoming.has(link.id)) this.node?.driver.unreachable(link.id)
   }
 
-  /** Compares what the log has led to there and here. */
-  told(link: MdmLink, { index, digest, failure }: PeerAnswers['peerStatus']): void {
+  #votes({ mdmId }: Peer): boolean | null {
+    const row = mdmId === null ? undefined : this.map?.tables.mdms.get(mdmId)
+    return this.map === null || mdmId === null ? null : row?.membership === 'member' || row?.membership === 'leaving'
+  }
+
+  /** Compares what the log has led to there and here. Who was removed learns it from those who stayed. */
+  told(link: MdmLink, { index, digest, failure, votes }: PeerAnswers['peerStatus']): void {
     const { node } = this
+    if (votes === false && node && index > node.index) node.removed()
     if (!node?.isMaster || digest === null || failure !== null) return
     const own = node.replica!.digestAt(index)
     if (own === null || own === digest) return
@@ -308,22 +314,23 @@ export class Cluster implements LinkOwner, NodeOwner {
       if (!Object.hasOwn(this.#handlers, name))
         throw new StorageError('BAD_REQUEST', { request: name.slice(0, 64), detail: 'MDMs do not ask this' })
       const known = name as PeerRequestName
-      const handle = this.#handlers[known] as (params: never) => Promise<unknown>
-      peer.answer(id, await handle(check(peerRequests[known] as z.ZodType, params, name) as never))
+      const handle = this.#handlers[known] as (params: never, peer: Peer) => Promise<unknown>
+      peer.answer(id, await handle(check(peerRequests[known] as z.ZodType, params, name) as never, peer))
     } catch (error) {
       peer.refuse(id, error)
       if (!(error instanceof StorageError)) queueMicrotask(() => raise(error))
     }
   }
 
-  readonly #handlers: { [N in PeerRequestName]: (params: PeerRequests[N]) => Promise<PeerAnswers[N]> } = {
+  readonly #handlers: { [N in PeerRequestName]: (params: PeerRequests[N], peer: Peer) => Promise<PeerAnswers[N]> } = {
     attach: params => this.#inTurn(() => this.#attach(params)),
     detach: params => this.#inTurn(() => this.#detach(params)),
-    peerStatus: async () => ({
+    peerStatus: async (_, peer) => ({
       term: this.node?.role.term ?? 0,
       index: this.node?.index ?? 0,
       digest: this.node?.replica?.digest ?? null,
       failure: this.node?.failure ?? null,
+      votes: this.#votes(peer),
     }),
     diverged: async ({ index, digest }) => {
       const own = this.node?.replica?.digestAt(index) ?? null

@@ -38,6 +38,8 @@ export class Node {
   #isMaster = false
   /** Why it applies nothing more: its state is not what the master's is. */
   failure: string | null = null
+  /** The others have gone on without it. */
+  isRemoved = false
   /** By index: proposals that are not applied yet. */
   readonly #waiting = new Map<number, Waiting>()
   #snapshotsUnderWay = 0
@@ -131,6 +133,14 @@ export class Node {
     this.driver.standAside()
   }
 
+  /** It is no member any more, and nobody tells it more than that: it stands by until it is asked in again. */
+  removed(): void {
+    if (this.isRemoved || this.#role.leader !== null) return
+    this.isRemoved = true
+    this.ports.log.info('mdm.standsBy', { index: this.index })
+    this.driver.standAside()
+  }
+
   /** A snapshot that was asked for has arrived, or could not be sent. */
   snapshotSent(to: MdmId, isReceived: boolean): void {
     this.#snapshotsUnderWay--
@@ -171,6 +181,7 @@ export class Node {
   #install(head: SnapshotHead, content: Uint8Array): void {
     this.replica!.install(content, head)
     this.failure = null
+    this.driver.standUp()
     this.ports.log.info('mdm.snapshotInstalled', { index: head.index, bytes: content.length })
     this.owner.applied(null)
   }
@@ -178,6 +189,10 @@ export class Node {
   #roleChanged(change: RoleChange): void {
     const was = this.#role
     this.#role = change
+    if (this.isRemoved && change.leader !== null) {
+      this.isRemoved = false
+      if (this.failure === null) this.driver.standUp()
+    }
     if (this.#isMaster && (change.role !== 'leader' || change.term !== was.term)) this.#loseMaster()
     if (change.role === 'leader' && this.failure !== null) this.#handOver()
     this.owner.roleChanged(change)
