@@ -16,9 +16,13 @@ export class Campaign {
     this.#heard = new Set(options.heard)
   }
 
-  answered(from: MemberId, isGranted: boolean): void {
+  count(from: MemberId, isGranted: boolean): void {
     this.#heard.add(from)
     if (!this.#answers.has(from)) this.#answers.set(from, isGranted)
+  }
+
+  get answered(): ReadonlySet<MemberId> {
+    return new Set(this.#answers.keys())
   }
 
   get heard(): ReadonlySet<MemberId> {
@@ -28,8 +32,8 @@ export class Campaign {
   result(members: readonly Member[]): 'won' | 'lost' | 'open' {
     const voters = votersOf(members)
     const quorum = quorumOf(voters.length)
-    const count = (isGranted: boolean) => voters.filter(({ id }) => this.#answers.get(id) === isGranted).length
-    if (count(true) >= quorum) return 'won'
-    return voters.length - count(false) < quorum ? 'lost' : 'open'
+    const votes = (isGranted: boolean) => voters.filter(({ id }) => this.#answers.get(id) === isGranted).length
+    if (votes(true) >= quorum) return 'won'
+    return voters.length - votes(false) < quorum ? 'lost' : 'open'
   }
 }

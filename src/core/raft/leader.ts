@@ -7,6 +7,9 @@ import { majorityReached, quorumOf } from './quorum.js'
 import { PendingReads, type Reader } from './reads.js'
 import type { Entry, Member, MemberId, MemberProgress, Position, RaftMessageBody } from './types.js'
 
+/** For how many election times a leader's own disk may hang. */
+const diskPatience = 4
+
 /** A term in which this member leads. What it sends is decided in `flush`, once per turn. */
 export class Leader {
   readonly #core: RaftCore
@@ -21,8 +24,11 @@ export class Leader {
   #isRoundWanted = true
   /** Tie breakers are offered nothing until they have answered this round: see `#offer`. */
   #offerRound = 1
+  #newestOffer = 0
   #inStep: readonly MemberId[] = []
   #ticks = 0
+  /** The own disk: how far it is, and for how long it has not got on although it should. */
+  #disk = { stable: 0, stalledTicks: 0 }
   #transfer: { to: MemberId; ticks: number; isTold: boolean } | null = null
 
   /** `heard`: who answered while this member campaigned. */
@@ -42,7 +48,8 @@ export class Leader {
   }
 
   get progress(): Record<MemberId, MemberProgress> {
-    return Object.fromEntries([...this.#peers].map(([id, peer]) => [id, peer.status]))
+    const newest = Math.max(this.#firstIndex, this.#newestOffer)
+    return Object.fromEntries([...this.#peers].map(([id, peer]) => [id, peer.status(newest)]))
   }
 
   /** Its own removal is committed. */
@@ -102,7 +109,7 @@ export class Leader {
 
   // ---- time ----
 
-  /** False: a majority has not been heard for too long, or the own disk does not answer. */
+  /** False: a majority has not been heard for too long, or the own disk has not answered for very long. */
   tick(): boolean {
     const { electionTicks, heartbeatTicks } = this.#core.options.timing
     this.#ticks++
@@ -112,7 +119,16 @@ export class Leader {
     }
     if (this.#transfer && ++this.#transfer.ticks >= electionTicks) this.#transfer = null
     if (this.#ticks % heartbeatTicks === 0) this.#isRoundWanted = true
+    if (this.#others.length > 0 && this.#stalledTicks() >= diskPatience * electionTicks) return false
     return this.#ticks < electionTicks || this.#answering(this.#members) >= quorumOf(votersOf(this.#members).length)
+  }
+
+  /** A leader whose disk hangs holds up everything, and is heard all the same: it has to make room by itself. */
+  #stalledTicks(): number {
+    const { stable, lastIndex } = this.#core.log
+    const isStalled = stable < lastIndex && stable === this.#disk.stable
+    this.#disk = { stable, stalledTicks: isStalled ? this.#disk.stalledTicks + 1 : 0 }
+    return this.#disk.stalledTicks
   }
 
   // ---- answers ----
@@ -144,7 +160,7 @@ export class Leader {
     if (progress.state === 'probe' || (progress.state === 'snapshot' && progress.match >= log.base.index))
       progress.becomeReplicate()
     if (progress.state === 'replicate' && (isNew || progress.match === log.lastIndex))
-      standing.gotOn(Math.max(log.commit, this.#firstIndex - 1) - progress.match)
+      standing.gotOn(log.commit - progress.match)
   }
 
   appendRefused(from: MemberId, prevIndex: number, hint: Position): void {
@@ -293,6 +309,7 @@ export class Leader {
     for (const peer of ready) {
       if (index <= peer.progress.match || index <= peer.offered) continue
       peer.offered = index
+      this.#newestOffer = index
       this.#send(peer.member.id, { type: 'offer', index })
     }
   }

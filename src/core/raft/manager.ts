@@ -60,6 +60,7 @@ export class Manager implements Raft, RaftCore {
     }
     this.ballot.tick()
     if (++this.#elapsedTicks >= this.#patienceTicks) this.campaign()
+    else if (this.#campaign && this.#elapsedTicks % this.options.timing.heartbeatTicks === 0) this.#ask(this.#campaign)
   }
 
   step(message: RaftMessage): void {
@@ -219,21 +220,18 @@ export class Manager implements Raft, RaftCore {
       ballot.enter(ballot.term + 1)
       ballot.voteFor(options.self)
     }
-    const term = campaign.isPre ? ballot.term + 1 : ballot.term
-    const { isPre, isTransfer } = campaign
-    for (const { id } of votersOf(this.log.members))
-      if (id !== options.self)
-        this.outbox.sendWhenDurable({
-          from: options.self,
-          to: id,
-          term,
-          type: 'vote',
-          isPre,
-          last: this.log.last,
-          isTransfer,
-        })
-    if (isPre) this.#countVote(this.#ownVote(term, true))
-    else this.outbox.sendWhenDurable(this.#ownVote(term, false))
+    this.#ask(campaign)
+    if (campaign.isPre) this.#countVote(this.#ownVote(ballot.term + 1, true))
+    else this.outbox.sendWhenDurable(this.#ownVote(ballot.term, false))
+  }
+
+  /** Asks, and asks again, whoever has not answered: a request may be lost, or come just too early to be looked at. */
+  #ask({ isPre, isTransfer, answered }: Campaign): void {
+    const { self } = this.options
+    const term = isPre ? this.ballot.term + 1 : this.ballot.term
+    for (const { id: to } of votersOf(this.log.members))
+      if (to !== self && !answered.has(to))
+        this.outbox.sendWhenDurable({ from: self, to, term, type: 'vote', isPre, last: this.log.last, isTransfer })
   }
 
   #ownVote(term: number, isPre: boolean): Message<'voteAnswer'> {
@@ -262,7 +260,7 @@ export class Manager implements Raft, RaftCore {
     const campaign = this.#campaign
     if (campaign?.isPre !== isPre) return
     if (isPre && isGranted && term !== this.ballot.term + 1) return
-    campaign.answered(from, isGranted)
+    campaign.count(from, isGranted)
     const result = campaign.result(this.log.members)
     if (result === 'lost') this.#follow()
     if (result !== 'won') return

@@ -34,8 +34,14 @@ export class Peer {
     return this.silentTicks < this.#electionTicks
   }
 
-  get status(): MemberProgress {
+  /** `newest`: what it must have, so that with it nothing is lost. */
+  status(newest: number): MemberProgress {
     const { match, state } = this.progress
-    return { match, state, isActive: this.isActive, isInStep: this.standing.isInStep && this.member.kind === 'manager' }
+    return {
+      match,
+      state,
+      isActive: this.isActive,
+      isInStep: this.member.kind === 'manager' && this.standing.isInStep && match >= newest,
+    }
   }
 }

@@ -156,7 +156,7 @@ export interface MemberProgress {
   state: 'probe' | 'replicate' | 'snapshot'
   /** Heard within the last `electionTicks`. */
   isActive: boolean
-  /** A full member that answers: commits wait for it. */
+  /** A manager that answers, and has all that tie breakers were offered: without the leader it could go on with them. */
   isInStep: boolean
 }
 

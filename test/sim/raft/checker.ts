@@ -1,4 +1,4 @@
-import type { Entry, MemberId, RaftWrite } from '../../../src/core/raft/index.js'
+import type { Entry, MemberId, Position, RaftWrite } from '../../../src/core/raft/index.js'
 import type { SimDisk } from './disk.js'
 
 /** A promise of the consensus that was broken. */
@@ -50,6 +50,12 @@ export class RaftChecker {
       if (have !== text) throw new Violation(`log matching: ${key} is ${have}, and ${text} on ${member}`)
       this.#written.set(key, text)
     }
+  }
+
+  /** Design section 8: a tie breaker's mark only grows, by term, then index; it never goes back. */
+  marked(member: MemberId, before: Position, { term, index }: Position): void {
+    if (term < before.term || (term === before.term && index < before.index))
+      throw new Violation(`marks: ${member} goes from ${before.index}/${before.term} to ${index}/${term}`)
   }
 
   applied(member: MemberId, entry: Entry, term: number): void {

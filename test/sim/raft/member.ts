@@ -47,6 +47,8 @@ export class SimMember {
   #state: SnapshotHead
   #role: RoleChange | null = null
   #isSnapshotting = false
+  /** Snapshots on their way to others. */
+  #sendingCount = 0
   #token = 0
   readonly #proposals = new Map<number, { term: number; floor: number }>()
   readonly #reads = new Map<number, number>()
@@ -84,6 +86,7 @@ export class SimMember {
     const life = ++this.#life
     this.#state = this.disk.durable.state
     this.#isSnapshotting = false
+    this.#sendingCount = 0
     this.#pausedUntil = 0
     this.#postponed = []
     this.raft = createRaft({
@@ -232,7 +235,8 @@ export class SimMember {
 
   #write({ write }: RaftEffects): void {
     if (!write) return
-    const { token, snapshot } = write
+    const { token, snapshot, mark } = write
+    if (mark) this.world.checker.marked(this.id, this.disk.view.mark, mark)
     this.disk.write(write, () =>
       this.#later(() => {
         this.raft!.persisted(token)
@@ -256,9 +260,12 @@ export class SimMember {
     const { timeline, network, members, random } = this.world
     const head = this.disk.durable.state
     this.world.note(`${this.id} sends ${to} a snapshot of ${head.index}`)
+    this.#sendingCount++
+    const life = this.#life
     timeline.after(5 + random.integer(60), () => {
       const isReceived = network.isOpen(this.id, to) && random.integer(4) > 0 && members.get(to)?.receiveSnapshot(head)
-      this.#later(() => {
+      this.#whenRunning(life, () => {
+        this.#sendingCount--
         this.raft!.snapshotSent(to, isReceived === true)
         this.#turn()
       })
@@ -289,7 +296,7 @@ export class SimMember {
 
   #compact(): void {
     const { trailingMax, random } = this.world
-    if (trailingMax === null || this.#isSnapshotting) return
+    if (trailingMax === null || this.#isSnapshotting || this.#sendingCount > 0) return
     const state = this.#state
     if (state.index < this.disk.durable.state.index + applyBeforeSnapshot) return
     const trailing = random.integer(trailingMax + 1)

@@ -58,7 +58,7 @@ export class Operator {
     const status = leader?.raft?.status
     if (!leader || !status) return
     const { members } = status
-    this.#tidy(status.members)
+    if (status.areMembersCommitted) this.#tidy(members)
     const missing = this.#wanted.find(({ id }) => !members.some(member => member.id === id))
     const surplus = members.find(({ id }) => !this.#wanted.some(member => member.id === id))
     const learner = members.find(({ id, isLearner }) => isLearner && this.#wanted.some(member => member.id === id))

@@ -1,7 +1,7 @@
 import type { Random } from '../../../src/ports/random.js'
 
 /** Which members there are at first; a plus divides managers from tie breakers. */
-export const shapes = ['1', '2+1', '3+2', '3', '5'] as const
+export const shapes = ['1', '2+1', '3+2', '3', '4', '5'] as const
 export type Shape = (typeof shapes)[number]
 
 export const faultNames = [
@@ -47,8 +47,11 @@ export interface RaftPlan {
   leaderLife: number | null
   /** For how long faults come. */
   faultTime: number
-  /** One member at a time is lost, and the others have to go on. */
-  isOneAtATime: boolean
+  /** Two leaders begin different changes of the members, apart from each other. */
+  changesApart: boolean
+  /** Members are lost, so many, and the others have to go on; then they come back, before others are lost. */
+  losesMembers: boolean
+  lossesMax: number
 }
 
 /** Each seed switches some of the faults on, so that rare ones are not drowned by frequent ones. */
@@ -72,6 +75,8 @@ export function drawPlan(seed: number, random: Random): RaftPlan {
     readEvery: one([10, 30]),
     leaderLife: one([null, null, null, 100, 400]),
     faultTime: one([1_500, 4_000]),
-    isOneAtATime: random.integer(5) === 0,
+    changesApart: false,
+    losesMembers: random.integer(5) === 0,
+    lossesMax: 1,
   }
 }

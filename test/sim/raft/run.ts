@@ -1,4 +1,5 @@
 import { seededRandom } from '../../support/index.js'
+import { changesApart } from './apart.js'
 import { RaftChecker, Violation } from './checker.js'
 import { Faults } from './faults.js'
 import { electionTicks, SimMember, tickTime, type World } from './member.js'
@@ -47,7 +48,8 @@ export class RaftRun {
       members: new Map(),
       syncMax: this.plan.syncMax,
       trailingMax: this.plan.trailingMax,
-      entriesPerAppendMax: this.plan.entriesPerAppendMax,
+      // How long catching up takes is bounded only where it is faster than the load.
+      entriesPerAppendMax: this.plan.losesMembers ? 4 : this.plan.entriesPerAppendMax,
       onLeader: member => this.#onLeader(member),
       note: line => {
         if (isVerbose) this.lines.push(`${timeline.now} ${line}`)
@@ -64,7 +66,8 @@ export class RaftRun {
     try {
       for (const member of this.#members) member.start()
       this.#load()
-      if (this.plan.isOneAtATime) this.#loseOneAfterTheOther()
+      if (this.plan.losesMembers) this.#loseMembers()
+      else if (this.plan.changesApart) changesApart(this.world)
       else this.#trouble()
       this.#heal()
     } catch (error) {
@@ -76,8 +79,8 @@ export class RaftRun {
 
   /** Leaders that live shortly leave entries behind that nobody else has; some are cut off right away. */
   #onLeader(leader: SimMember): void {
-    const { leaderLife, isOneAtATime } = this.plan
-    if (leaderLife === null || isOneAtATime || !this.#isTroubled) return
+    const { leaderLife, losesMembers } = this.plan
+    if (leaderLife === null || losesMembers || !this.#isTroubled) return
     const { random, timeline, network } = this.world
     if (random.integer(2) === 0) this.#faults.isolate(leader)
     timeline.after(random.integer(leaderLife), () => {
@@ -93,7 +96,9 @@ export class RaftRun {
       this.#one(this.#members.filter(member => member.isLeading))?.propose(this.#nextId++),
     )
     this.#every(readEvery, () => this.#one(this.#members)?.read())
-    this.#every(50, () => this.#operator.step())
+    this.#every(50, () => {
+      if (!this.plan.changesApart || !this.#isTroubled) this.#operator.step()
+    })
   }
 
   #trouble(): void {
@@ -105,6 +110,7 @@ export class RaftRun {
   }
 
   #heal(): void {
+    this.#isTroubled = false
     this.world.note('everything works again')
     this.#faults.heal()
     const { checker } = this.world
@@ -115,19 +121,24 @@ export class RaftRun {
     if (!this.#isWhole) throw new Violation(`liveness: not whole: ${this.#description}`)
   }
 
-  /** Whoever is lost, the others go on; then it comes back and catches up, before the next one is lost. */
-  #loseOneAfterTheOther(): void {
+  /** Whoever is lost, the others go on; then all come back and catch up, before others are lost. */
+  #loseMembers(): void {
     const { timeline, random } = this.world
     this.world.network.plan = { lossPercent: 0, duplicatePercent: 0, delayMax: 5 }
     if (this.#members.length < 3) return
     for (let times = 6; times > 0; times--) {
       this.#goOn(1, 'all are there')
       timeline.run(timeline.now + random.integer(200))
-      const victim = this.#one(this.#members)!
-      const how = this.#one(['crash', 'isolate', 'deaf', 'mute', 'pause'])!
-      this.world.note(`${victim.id} is lost: ${how}`)
-      this.#lose(victim, how)
-      this.#goOn(5, `${victim.id} is lost (${how})`)
+      const lost: string[] = []
+      for (let left = this.plan.lossesMax; left > 0; left--) {
+        const victim = this.#one(this.#members.filter(({ id }) => !lost.includes(id)))!
+        const how = this.#one(['crash', 'isolate', 'deaf', 'mute', 'pause'])!
+        this.world.note(`${victim.id} is lost: ${how}`)
+        this.#lose(victim, how)
+        lost.push(victim.id)
+        if (random.integer(2) === 0) this.#goOn(5, `only ${lost.join(' and ')} are lost`)
+      }
+      this.#goOn(5, `only ${lost.join(' and ')} are lost`)
       this.#faults.heal()
     }
   }
