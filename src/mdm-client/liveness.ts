@@ -1,11 +1,11 @@
 import type { Clock, Timer } from '../ports/index.js'
 
 const tickMs = 500
-/** So many ticks without a word, and the other side counts as dead. */
-const silentTicksMax = 5
 
-/** The longest that a master may say nothing; it is asked long before that. */
-export const silenceMsMax = tickMs * silentTicksMax
+/** How long a master may say nothing; it is asked long before that. */
+export const silenceMsMin = 2_500
+/** Of one that was only slow, or that is the only one there is: to leave it would make it slower still. */
+export const silenceMsMax = 10_000
 
 export interface LivenessOwner {
   /** The connection has lasted for a while. Called once. */
@@ -27,6 +27,8 @@ export class Liveness {
 
   constructor(
     readonly clock: Clock,
+    /** So much silence, and the other side counts as dead. */
+    readonly silenceMs: number,
     readonly owner: LivenessOwner,
   ) {
     this.#again()
@@ -47,7 +49,7 @@ export class Liveness {
 
   #tick(): void {
     this.#silentTicks++
-    if (this.#silentTicks > silentTicksMax) {
+    if (this.#silentTicks * tickMs > this.silenceMs) {
       this.owner.died()
       return
     }

@@ -13,15 +13,15 @@ import {
 } from '../wire/control.js'
 import { AddressBook, endpointOf, spell } from './address-book.js'
 import type { MdmClient, MdmClientOptions } from './client.js'
-import { Liveness, silenceMsMax } from './liveness.js'
+import { Liveness, silenceMsMax, silenceMsMin } from './liveness.js'
 import { checkDeltas, checkMapNotice, MapKeeper, type MapStep } from './map-keeper.js'
 import { type Fate, RequestTable, type Send } from './request-table.js'
 import { serve } from './serve.js'
 
-/** An MDM that does not answer `hello` within this is passed over; every few rounds it has longer. */
+/** An MDM that does not answer `hello` within this is passed over; every few rounds, or where there is no other, it has longer. */
 const helloTimeoutMsMin = 1_000
 const helloTimeoutMsMax = 5_000
-const helloRounds = 8
+const helloRounds = 4
 const requestTimeoutMs = 60_000
 /** A master that was cut off from the others may not know for a while that there is a newer one. */
 const olderMsMax = 15_000
@@ -50,6 +50,8 @@ class Client implements MdmClient {
   #liveness: Liveness | null = null
   /** What we knew when we asked: since then others may have handed over newer changes than the answer knows of. */
   #versionAtHello = 0
+  /** The last master that fell silent, and how long it may be silent if it turns out that it was only slow. */
+  #silence: { at: string; nextMs: number } | null = null
   /** Since when every master that was found has known less than we do. */
   #olderSinceMs: number | null = null
   /** Addresses whose MDM has refused us, since one last did not. */
@@ -144,7 +146,7 @@ class Client implements MdmClient {
 
   #try(): void {
     const { link, role, name, client } = this.options
-    const { rounds } = this.#book
+    const { rounds, all } = this.#book
     const address = this.#book.next()
     const connection = link.connectControl(address, {
       onMessage: message => {
@@ -158,7 +160,8 @@ class Client implements MdmClient {
     this.#address = address
     this.#versionAtHello = this.map.version
     const params = { version: controlVersion, role, systemId: this.#systemId, name, ...(client ? { client } : {}) }
-    const timeoutMs = Math.min(helloTimeoutMsMax, helloTimeoutMsMin * (1 + Math.floor(rounds / helloRounds)))
+    const grownMs = helloTimeoutMsMin * (1 + Math.floor(rounds / helloRounds))
+    const timeoutMs = all.length === 1 ? helloTimeoutMsMax : Math.min(helloTimeoutMsMax, grownMs)
     this.#requests
       .add('hello', params, timeoutMs, 'ends', sendOn(connection))
       .then(answer => this.#welcomed(connection, answer as AnswerOf<'hello'>))
@@ -205,14 +208,19 @@ class Client implements MdmClient {
   }
 
   #watch(connection: Control): void {
-    const ping = () => this.#requests.add('ping', {}, silenceMsMax, 'ends', sendOn(connection))
-    this.#liveness = new Liveness(this.options.clock, {
+    const at = spell(this.#address!)
+    const isOnlyOne = this.#book.all.length === 1
+    const silenceMs = isOnlyOne ? silenceMsMax : this.#silence?.at === at ? this.#silence.nextMs : silenceMsMin
+    this.#silence = null
+    const ping = () => this.#requests.add('ping', {}, silenceMs, 'ends', sendOn(connection))
+    this.#liveness = new Liveness(this.options.clock, silenceMs, {
       // A connection that ends as soon as it is made is one more failure, not the end of the search.
       settled: () => this.#book.found(this.#address!),
       ask: () => void ping().catch(error => error.code === 'NOT_MASTER' && this.#failed(connection, error)),
       died: () => {
+        this.#silence = { at, nextMs: Math.min(silenceMsMax, silenceMs * 2) }
         connection.close()
-        this.#lost(`it has said nothing for ${silenceMsMax / 1000} s`, true)
+        this.#lost(`it has said nothing for ${silenceMs / 1000} s`, true)
       },
     })
   }

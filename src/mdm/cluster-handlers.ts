@@ -65,8 +65,11 @@ export const clusterHandlers: Handlers<
       checkSuccessor(mdm, row)
       if (!mdm.node.driver.transferTo(row.id))
         throw new StorageError('NOT_READY', { detail: 'a change of the master is under way', remedy: 'try again' })
-      // The new master answers, asked again.
-      await mdm.members.until('the change of the master', handOverTimeoutMs, () => false)
+      // The new master answers, asked again. A successor that is slow to stand is told again.
+      await mdm.members.until('the change of the master', handOverTimeoutMs, () => {
+        mdm.node.driver.transferTo(row.id)
+        return false
+      })
       return {}
     },
   },

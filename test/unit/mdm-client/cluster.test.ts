@@ -90,6 +90,23 @@ for (const [what, fallSilent] of [
     await world.clock.runUntil(() => mdms[1].names().includes('hello'), { withinMs: 4_000 })
   })
 
+t.test(
+  'MDM client: a master that is still master after it was silent is slow, and has longer the next time',
+  async t => {
+    const { world, mdms, client } = await setUp(t)
+    for (const mdm of mdms.slice(1)) obeys(mdm, 'mdm-1:9011')
+    let answers = true
+    mdms[0].answer = name => (name === 'hello' ? welcome() : answers ? {} : undefined)
+    client.start()
+    await world.clock.finish(client.ready(1_000))
+    answers = false
+    await world.clock.runUntil(() => mdms[0].asked('hello').length === 2, { withinMs: 4_000 })
+    await world.clock.runFor(4_500)
+    t.equal(mdms[0].asked('hello').length, 2)
+    await world.clock.runUntil(() => mdms[0].asked('hello').length === 3, { withinMs: 2_500 })
+  },
+)
+
 t.test('MDM client: a silent address costs no time while others answer', async t => {
   const { world, mdms, client } = await setUp(t)
   mdms[0].answer = () => undefined

@@ -1,4 +1,5 @@
 import { assert } from '../../../base/assert.js'
+import { globalOptions } from '../arguments.js'
 import type { Command } from '../command.js'
 import { deviceCommands } from './device.js'
 import { faultSetCommands } from './fault-set.js'
@@ -36,6 +37,8 @@ function checked(table: Command[]): Command[] {
   for (const command of table) {
     claim(`${command.noun} ${command.action}`)
     for (const verb of [command.verb, ...(command.aliases ?? [])]) claim(`--${verb}`)
+    for (const name of Object.keys(command.options))
+      assert(!(name in globalOptions), `--${command.verb} has no --${name} of its own: every command takes it`)
     for (const choice of command.choices ?? [])
       for (const name of choice.of) assert(name in command.options, `--${command.verb} has the option --${name}`)
   }

@@ -148,7 +148,12 @@ export const mdmCommands = [
     action: 'rename',
     verb: 'rename_mdm',
     summary: 'Gives an MDM another name',
-    options: { ...naming('mdm', 'the MDM'), new_name: nameValue('the new name') },
+    // By address it is not named: --mdm_ip says whom to ask.
+    options: {
+      mdm_id: text('ID', 'the MDM, by id'),
+      mdm_name: text('NAME', 'the MDM, by name'),
+      new_name: nameValue('the new name'),
+    },
     choices: [required('mdm_id', 'mdm_name'), required('new_name')],
     shorts: { id: 'mdm_id', name: 'mdm_name' },
     async run(values, context) {
