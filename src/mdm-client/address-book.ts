@@ -5,7 +5,8 @@ const firstPauseMs = 20
 const nextPauseMs = 5
 const roundPauseMsMin = 100
 const roundPauseMsMax = 1_000
-const roundPauseGrowth = 1.5
+/** An election takes about a second: rounds are to be short for that long, and rare after some more. */
+const roundPauseGrowth = 1.25
 /** Who has not answered at all is waited for in every so many rounds only, while others do answer. */
 const silentRounds = 4
 /** Addresses that others have named; an MDM cluster has five members and some that stand by. */

@@ -79,7 +79,8 @@ const ranks: MdmRole[] = ['Master', 'Slave', 'Tie Breaker', 'Standby']
 const rank = ({ role }: ClusterMdm): number => ranks.indexOf(role)
 
 function describe(cluster: Cluster, row: Mdm, voters: readonly Member[]): ClusterMdm {
-  const votes = voters.some(({ id }) => id === row.id)
+  const isGone = row.id === cluster.identity?.id && cluster.node?.isRemoved
+  const votes = !isGone && voters.some(({ id }) => id === row.id)
   const role: MdmRole = !votes
     ? 'Standby'
     : row.id === cluster.masterId

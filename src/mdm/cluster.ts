@@ -1,4 +1,3 @@
-import type { z } from 'zod'
 import { StorageError } from '../base/errors.js'
 import type { MdmId } from '../base/ids.js'
 import { release } from '../base/release.js'
@@ -11,16 +10,13 @@ import {
   controlVersion,
   type MdmRequests,
   type PeerAnswers,
-  type PeerRequestName,
   type PeerRequests,
   type PeerWelcome,
-  peerNotices,
-  peerRequests,
 } from '../wire/control.js'
-import { check } from './check.js'
 import { type LinkOwner, type MdmLink, MdmLinks } from './mdm-link.js'
 import { Node, type NodeOwner } from './node.js'
 import type { Peer } from './peer.js'
+import { PeerService } from './peer-service.js'
 import { RaftStore } from './raft-store.js'
 import { SnapshotReceiver, sendSnapshot } from './snapshot-pieces.js'
 
@@ -43,7 +39,7 @@ export class Cluster implements LinkOwner, NodeOwner {
   readonly links: MdmLinks
   /** Connections that other MDMs have opened, newest last. */
   readonly #incoming = new Map<MdmId, { peer: Peer; sinceMs: number; endpoint: Endpoint; name: string }>()
-  #receiver: SnapshotReceiver | null = null
+  readonly #service = new PeerService(this)
   /** Where this MDM listens. */
   endpoint: Endpoint
   #changing: Promise<unknown> = Promise.resolve()
@@ -86,7 +82,7 @@ export class Cluster implements LinkOwner, NodeOwner {
   #begin(recovered: NonNullable<RaftStore['recovered']>): void {
     const { identity } = this.store
     this.node = new Node(identity!, recovered, this.store, this.config, this.ports, this)
-    this.#receiver = new SnapshotReceiver(this.node.driver)
+    this.#service.receiver = new SnapshotReceiver(this.node.driver)
     this.#wantLinks()
     this.node.start()
   }
@@ -282,9 +278,10 @@ export class Cluster implements LinkOwner, NodeOwner {
     if (!link.isUp && !this.#incoming.has(link.id)) this.node?.driver.unreachable(link.id)
   }
 
-  /** Compares what the log has led to there and here. */
-  told(link: MdmLink, { index, digest, failure }: PeerAnswers['peerStatus']): void {
+  /** Compares what the log has led to there and here. Who was removed learns it from those who stayed. */
+  told(link: MdmLink, { index, digest, failure, votes }: PeerAnswers['peerStatus']): void {
     const { node } = this
+    if (votes === false && node && index > node.index) node.removed()
     if (!node?.isMaster || digest === null || failure !== null) return
     const own = node.replica!.digestAt(index)
     if (own === null || own === digest) return
@@ -293,48 +290,14 @@ export class Cluster implements LinkOwner, NodeOwner {
   }
 
   take(peer: Peer, message: ControlMessage): void {
-    if (message.kind === 'notice') this.#takeNotice(peer, message.name, message.params)
-    else if (message.kind === 'request') void this.#serve(peer, message)
+    this.#service.take(peer, message)
   }
 
-  #takeNotice(peer: Peer, name: string, params: unknown): void {
-    if (name !== 'raft' || this.node === null) return
-    for (const message of check(peerNotices.raft, params, name).messages as RaftMessage[])
-      if (message.to === this.identity?.id && message.from === peer.mdmId) this.node.driver.step(message)
+  attach(params: PeerRequests['attach']): Promise<Record<string, never>> {
+    return this.#inTurn(() => this.#attach(params))
   }
-
-  async #serve(peer: Peer, { id, name, params }: Extract<ControlMessage, { kind: 'request' }>): Promise<void> {
-    try {
-      if (!Object.hasOwn(this.#handlers, name))
-        throw new StorageError('BAD_REQUEST', { request: name.slice(0, 64), detail: 'MDMs do not ask this' })
-      const known = name as PeerRequestName
-      const handle = this.#handlers[known] as (params: never) => Promise<unknown>
-      peer.answer(id, await handle(check(peerRequests[known] as z.ZodType, params, name) as never))
-    } catch (error) {
-      peer.refuse(id, error)
-      if (!(error instanceof StorageError)) queueMicrotask(() => raise(error))
-    }
-  }
-
-  readonly #handlers: { [N in PeerRequestName]: (params: PeerRequests[N]) => Promise<PeerAnswers[N]> } = {
-    attach: params => this.#inTurn(() => this.#attach(params)),
-    detach: params => this.#inTurn(() => this.#detach(params)),
-    peerStatus: async () => ({
-      term: this.node?.role.term ?? 0,
-      index: this.node?.index ?? 0,
-      digest: this.node?.replica?.digest ?? null,
-      failure: this.node?.failure ?? null,
-    }),
-    diverged: async ({ index, digest }) => {
-      const own = this.node?.replica?.digestAt(index) ?? null
-      if (own !== null && own !== digest)
-        this.node!.diverged(`the log up to ${index} has other effects here than at the master`)
-      return {}
-    },
-    snapshotPiece: async piece => {
-      if (this.#receiver === null) throw this.notMaster()
-      return { wanted: this.#receiver.take(piece) }
-    },
+  detach(params: PeerRequests['detach']): Promise<Record<string, never>> {
+    return this.#inTurn(() => this.#detach(params))
   }
 
   /** One after another. */
@@ -370,14 +333,10 @@ export class Cluster implements LinkOwner, NodeOwner {
     if (this.identity?.id !== id) return {}
     this.node?.close()
     this.node = null
-    this.#receiver = null
+    this.#service.receiver = null
     this.#wantLinks()
     await this.store.clear()
     this.log.info('mdm.detached', { id })
     return {}
   }
-}
-
-function raise(error: unknown): never {
-  throw error
 }

@@ -9,9 +9,6 @@ import { RaftDriver } from './raft-driver.js'
 import type { Identity, RaftStore } from './raft-store.js'
 import { type Applied, Replica } from './replica.js'
 
-/** Weight of entries after which the log is replaced by a snapshot: a thousand small ones, or a dozen slice tables. */
-export const snapshotWeight = 1000
-
 /** What the MDM around a node does for it. */
 export interface NodeOwner {
   send(message: RaftMessage): void
@@ -41,6 +38,8 @@ export class Node {
   #isMaster = false
   /** Why it applies nothing more: its state is not what the master's is. */
   failure: string | null = null
+  /** The others have gone on without it. */
+  isRemoved = false
   /** By index: proposals that are not applied yet. */
   readonly #waiting = new Map<number, Waiting>()
   #snapshotsUnderWay = 0
@@ -50,7 +49,7 @@ export class Node {
     readonly identity: Identity,
     recovered: Recovered,
     readonly store: RaftStore,
-    config: Pick<MdmConfig, 'heartbeatMs' | 'electionMs'>,
+    readonly config: Pick<MdmConfig, 'heartbeatMs' | 'electionMs' | 'logEntriesMax'>,
     readonly ports: Ports,
     readonly owner: NodeOwner,
   ) {
@@ -60,7 +59,8 @@ export class Node {
       self: identity.id,
       kind: identity.kind,
       recovered,
-      ...config,
+      heartbeatMs: config.heartbeatMs,
+      electionMs: config.electionMs,
       store,
       clock: ports.clock,
       random: ports.random,
@@ -133,6 +133,14 @@ export class Node {
     this.driver.standAside()
   }
 
+  /** It is no member any more, and nobody tells it more than that: it stands by until it is asked in again. */
+  removed(): void {
+    if (this.isRemoved || this.#role.leader !== null) return
+    this.isRemoved = true
+    this.ports.log.info('mdm.standsBy', { index: this.index })
+    this.driver.standAside()
+  }
+
   /** A snapshot that was asked for has arrived, or could not be sent. */
   snapshotSent(to: MdmId, isReceived: boolean): void {
     this.#snapshotsUnderWay--
@@ -173,6 +181,7 @@ export class Node {
   #install(head: SnapshotHead, content: Uint8Array): void {
     this.replica!.install(content, head)
     this.failure = null
+    this.driver.standUp()
     this.ports.log.info('mdm.snapshotInstalled', { index: head.index, bytes: content.length })
     this.owner.applied(null)
   }
@@ -180,6 +189,10 @@ export class Node {
   #roleChanged(change: RoleChange): void {
     const was = this.#role
     this.#role = change
+    if (this.isRemoved && change.leader !== null) {
+      this.isRemoved = false
+      if (this.failure === null) this.driver.standUp()
+    }
     if (this.#isMaster && (change.role !== 'leader' || change.term !== was.term)) this.#loseMaster()
     if (change.role === 'leader' && this.failure !== null) this.#handOver()
     this.owner.roleChanged(change)
@@ -214,7 +227,7 @@ export class Node {
 
   #compactIfDue(): void {
     // Who receives a snapshot now goes on from there with the log.
-    if (this.replica!.weight < snapshotWeight || this.#snapshotsUnderWay > 0 || this.#isCompacting) return
+    if (this.replica!.weight < this.config.logEntriesMax || this.#snapshotsUnderWay > 0 || this.#isCompacting) return
     this.replica!.weight = 0
     const { head, content } = this.snapshot()
     this.#isCompacting = true

@@ -102,6 +102,10 @@ export class RaftDriver {
     this.#timer = null
   }
 
+  standUp(): void {
+    if (this.#timer === null && !this.#isClosed) this.#tickLater()
+  }
+
   close(): void {
     this.#isClosed = true
     this.#timer?.cancel()

@@ -35,6 +35,7 @@ const againMs = 500
  * prefix of them.
  */
 export class RaftStore {
+  #identity: Identity | null
   #lastIndex: number
   /** The newest entry of which a drop may be under way, so that nothing is dropped twice. */
   #firstIndex: number
@@ -50,6 +51,7 @@ export class RaftStore {
     readonly clock: Clock,
     readonly recovered: Recovered | null,
   ) {
+    this.#identity = (meta.get(['identity']) as Identity | undefined) ?? null
     this.#firstIndex = (recovered?.snapshot.index ?? 0) + 1
     this.#lastIndex = recovered?.entries.at(-1)?.index ?? this.#firstIndex - 1
   }
@@ -69,7 +71,7 @@ export class RaftStore {
 
   /** null: this MDM belongs to no system yet. */
   get identity(): Identity | null {
-    return (this.meta.get(['identity']) as Identity | undefined) ?? null
+    return this.#identity
   }
 
   /** Entries of the log that are on the disk, or on their way there. */
@@ -90,6 +92,7 @@ export class RaftStore {
       { put: ['snapshot'], value: { head, content: null } },
     ]
     await commit(this.meta, writes)
+    this.#identity = identity
     return recover(this.meta, '')!
   }
 
@@ -98,6 +101,7 @@ export class RaftStore {
     const writes: MetaWrite[] = []
     for (const { key } of this.meta.range([])) writes.push({ drop: key })
     await commit(this.meta, writes)
+    this.#identity = null
     this.#firstIndex = 1
     this.#lastIndex = 0
   }

@@ -524,8 +524,11 @@ export type PeerRequestName = keyof PeerRequests
 export interface PeerAnswers {
   attach: Record<string, never>
   detach: Record<string, never>
-  /** `digest`: over all that it has applied up to `index`; null of a tie breaker. */
-  peerStatus: { term: number; index: number; digest: string | null; failure: string | null }
+  /**
+   * `digest`: over all that it has applied up to `index`; null of a tie breaker. `votes`: whether the one that asks is a
+   * member as of there; null: it does not know.
+   */
+  peerStatus: { term: number; index: number; digest: string | null; failure: string | null; votes: boolean | null }
   diverged: Record<string, never>
   /** False: it is not needed, or not any more. */
   snapshotPiece: { wanted: boolean }

@@ -257,8 +257,15 @@ export class SimCluster {
     const lines = (...keys: string[]) => [`name: ${name}`, ...keys].join('\n')
     const mdm = `mdm: [${this.mdmAddresses.map(text).join(', ')}]`
     if (process.role === 'mdm') {
+      const entries = `log.entries: ${this.plan.mdmLogEntriesMax}`
       const create = `system.create: ${index === 1 && process.generation === 1}`
-      const config = lines(`listen: ${text(mdmAt(index))}`, 'directory: /mdm', `kind: ${this.mdmKind(index)}`, create)
+      const config = lines(
+        `listen: ${text(mdmAt(index))}`,
+        'directory: /mdm',
+        `kind: ${this.mdmKind(index)}`,
+        create,
+        entries,
+      )
       return startMdm(loadConfig(mdmKeys, config, name), ports)
     }
     if (process.role === 'sds') {

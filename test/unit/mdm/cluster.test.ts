@@ -154,8 +154,15 @@ t.test('down to one and up again, the master itself among those that leave', asy
   await bench.finish(tool.send('switchClusterMode', { mode: 1, remove: ['mdm-1', 'mdm-3'] }).catch(() => {}))
   t.equal(await bench.master(), 2)
   await bench.until('alone', () => bench.daemons.get(2)!.node!.driver.isAlone)
-  await bench.run(100)
+  await bench.run(3_000)
   t.match(await bench.report(2), { mode: 1, state: 'Normal', self: { role: 'Master' } })
+  t.match(await bench.report(1), { self: { role: 'Standby' } }, 'it knows that it was removed')
+  bench.events.length = 0
+  await bench.run(5_000)
+  t.notOk(
+    bench.events.some(({ mdm, event }) => mdm === 1 && event === 'mdm.role'),
+    'and stands for no election',
+  )
   t.same(await domains(bench, 2), ['a'])
   await (await bench.tool(2)).ask('switchClusterMode', { mode: 3, add: ['mdm-1', 'mdm-3'] })
   t.match(await bench.report(2), { mode: 3, state: 'Normal', active: { now: 3, max: 3 } })
