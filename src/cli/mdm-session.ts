@@ -1,59 +1,67 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { StorageError } from '../base/errors.js'
 import { systemClock } from '../io/clock.js'
+import { systemRandom } from '../io/random.js'
 import { tcpLink } from '../io/tcp-link.js'
-import type { MdmClient } from '../mdm-client/client.js'
-import { openMdmClient } from '../mdm-client/index.js'
+import { askCluster, type ClusterAnswer, type MdmClient, openMdmClient } from '../mdm-client/index.js'
 import type { Endpoint } from '../model/objects.js'
 import { silentLog } from '../ports/log.js'
 
 export interface MdmSessionOptions {
+  /** Of the system's MDMs: the master is found among them. */
   addresses: Endpoint[]
-  /** How long to look for an MDM that answers. */
+  /** How long to look for the master. */
   connectTimeoutMs?: number
   systemId?: string | null
   /** What to do if none answers. */
   remedy?: string
 }
 
-/** Connects to the MDM as a tool, does `work`, and lets go. UNREACHABLE if no MDM answers in time. */
+/** A change of the master takes a second or two; on a busy host longer. */
+const connectTimeoutMsDefault = 10_000
+const clusterTimeoutMs = 3_000
+
+/** Connects to the master MDM as a tool, does `work`, and lets go. UNREACHABLE if there is no master in time. */
 export async function withMdm<T>(options: MdmSessionOptions, work: (mdm: MdmClient) => Promise<T>): Promise<T> {
-  let refused: Error | null = null
-  let connected = false
   const mdm = openMdmClient({
     addresses: options.addresses,
     role: 'tool',
     name: 'scli',
+    client: systemRandom.hex(16),
     systemId: options.systemId ?? null,
     clock: systemClock,
     link: tcpLink,
     log: silentLog,
-    onConnected: async () => {
-      connected = true
-    },
-    onRefused: error => {
-      refused = error
-    },
   })
   mdm.start()
   try {
-    const connectTimeoutMs = options.connectTimeoutMs ?? 5_000
-    const untilMs = systemClock.nowMs() + connectTimeoutMs
-    while (!connected && !mdm.connected) {
-      if (refused) throw refused
-      if (systemClock.nowMs() > untilMs) throw unreachable(options, connectTimeoutMs)
-      await sleep(10)
-    }
+    await mdm.ready(options.connectTimeoutMs ?? connectTimeoutMsDefault).catch(error => {
+      throw withRemedy(error, options.remedy)
+    })
     return await work(mdm)
   } finally {
     await mdm.close()
   }
 }
 
-function unreachable(options: MdmSessionOptions, connectTimeoutMs: number): StorageError {
-  const list = options.addresses.map(({ host, port }) => `${host}:${port}`).join(', ')
+/** What the MDM cluster says of itself, also without a master. UNREACHABLE if no MDM answers. */
+export async function askMdmCluster({ addresses, systemId, remedy }: MdmSessionOptions): Promise<ClusterAnswer> {
+  try {
+    return await askCluster({
+      addresses,
+      systemId: systemId ?? null,
+      timeoutMs: clusterTimeoutMs,
+      clock: systemClock,
+      link: tcpLink,
+    })
+  } catch (error) {
+    throw withRemedy(error, remedy)
+  }
+}
+
+function withRemedy(error: unknown, remedy: string | undefined): unknown {
+  if (!(error instanceof StorageError) || error.code !== 'UNREACHABLE' || error.context.remedy) return error
   return new StorageError('UNREACHABLE', {
-    detail: `no MDM answers at ${list} within ${connectTimeoutMs / 1000} s`,
-    remedy: options.remedy ?? 'start it, or name another one with --mdm_ip or --dir',
+    ...error.context,
+    remedy: remedy ?? 'start the MDMs, or name others with --mdm_ip or --dir',
   })
 }

@@ -1,6 +1,6 @@
 import { StorageError } from '../base/errors.js'
 import type { ConfigKeys, ConfigOf } from './keys.js'
-import { oneOf, parseBoolean, parseDurationMs, parseEndpoint, parsePath, parseText } from './parse.js'
+import { oneOf, parseBoolean, parseDurationMs, parseEndpoint, parseInteger, parsePath, parseText } from './parse.js'
 
 /** The configuration file of an MDM. */
 export const mdmKeys = {
@@ -37,6 +37,12 @@ export const mdmKeys = {
     default: '500 ms',
     help: 'an MDM that has not heard of the master for this long, or up to twice as long, stands for election',
   },
+  logEntriesMax: {
+    key: 'log.entries',
+    parse: parseInteger,
+    default: '1000',
+    help: 'changes after which the log is replaced by a snapshot; large ones count more than once',
+  },
   logLevel: {
     key: 'log.level',
     parse: oneOf('error', 'warn', 'info', 'debug'),
@@ -53,10 +59,11 @@ const electionMsMin = 200
 const electionMsMax = 10_000
 
 /** What concerns more than one key; throws CONFIGURATION. */
-export function checkMdmConfig({ heartbeatMs, electionMs }: MdmConfig): void {
+export function checkMdmConfig({ heartbeatMs, electionMs, logEntriesMax }: MdmConfig): void {
   const refuse = (detail: string, remedy: string) => {
     throw new StorageError('CONFIGURATION', { detail, remedy })
   }
+  if (logEntriesMax < 10) refuse(`log.entries = ${logEntriesMax}: nothing but snapshots`, 'write 10 or more')
   if (electionMs < electionMsMin || electionMs > electionMsMax)
     refuse(`cluster.election = ${electionMs} ms`, `write ${electionMsMin} ms to ${electionMsMax / 1000} s`)
   if (heartbeatMs < 20 || heartbeatMs * 4 > electionMs)

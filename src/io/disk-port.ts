@@ -1,9 +1,17 @@
 import { open as openHandle, readdir, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { StorageError } from '../base/errors.js'
 import type { Disk, DiskPort } from '../ports/disk.js'
 import { addon, addonErrorText, errnoName, isAddonError, type OpenedFile } from './addon.js'
 import { FileDisk } from './file-disk.js'
+
+/**
+ * The kernel takes a ring apart after its process has ended: the lock of a process that was killed lies on the device until
+ * the last of its transfers has landed, and a little longer. Only what stays busy is another one's.
+ */
+const busyPauseMs = 50
+const busyTriesMax = 60
 
 /** Files and block devices of this host. */
 export const fileDisks: DiskPort = {
@@ -44,10 +52,15 @@ async function isBlockDevice(path: string): Promise<boolean> {
 }
 
 async function openFile(path: string, options: Parameters<typeof addon.fileOpen>[0]): Promise<OpenedFile> {
-  try {
-    return await addon.fileOpen(options)
-  } catch (error) {
-    throw isAddonError(error) ? openErrorOf(path, error.errno, addonErrorText(error), error) : error
+  for (let tries = 1; ; tries++) {
+    try {
+      return await addon.fileOpen(options)
+    } catch (error) {
+      if (!isAddonError(error)) throw error
+      const isBusy = ['EAGAIN', 'EBUSY'].includes(errnoName(error.errno))
+      if (!isBusy || tries === busyTriesMax) throw openErrorOf(path, error.errno, addonErrorText(error), error)
+      await sleep(busyPauseMs)
+    }
   }
 }
 

@@ -4,11 +4,18 @@ import type { AnswerOf, MdmNotices, MdmRequestName, MdmRequests, SdsRequests } f
 
 /** What the owner of an `MdmClient` gives and hears. */
 export interface MdmClientOptions {
+  /** Of as many MDMs as are known; others are learned from the system itself. */
   addresses: Endpoint[]
   role: 'sds' | 'sdc' | 'tool'
   name: string
   /** null: takes any system (and learns its id from the answer). */
   systemId: string | null
+  /**
+   * Of a tool: a name of its own that nobody has used before. By it a change that is sent again, because the master has
+   * changed, is done once; without it such a change fails with UNREACHABLE: it may have been done. Changes are then sent
+   * one after the other; who wants several at once opens several clients.
+   */
+  client?: string
   clock: Clock
   link: Link
   log: Log
@@ -25,18 +32,21 @@ export interface MdmClientOptions {
 }
 
 /**
- * A connection to the MDM cluster that looks for the master among the addresses, comes back by itself (backing off from
- * 100 ms to 2 s), says hello, and keeps `map` up to date after `subscribe()`.
+ * A connection to the master of the MDM cluster. Looks for it among the addresses, by what the others say, comes back by
+ * itself when it ends, falls silent, or another MDM becomes master, says hello, and keeps `map` up to date after
+ * `subscribe()`. The map never goes back.
  */
 export interface MdmClient {
   readonly map: ClusterMap
   readonly connected: boolean
   readonly systemId: string | null
   start(): void
+  /** Resolves when a master is connected; UNREACHABLE, with what each address said, if none is within `timeoutMs`. */
+  ready(timeoutMs: number): Promise<void>
   /**
    * Asks and waits: at the latest until `timeoutMs` (default 60 s; UNREACHABLE or TIMED_OUT then). While there is no
-   * connection it waits for one. A request under way when the connection ends fails with UNREACHABLE: it may have been
-   * done. Throws the MDM's StorageError.
+   * master it waits for one, and asks the next one again if this one is lost; a registration alone fails then with
+   * UNREACHABLE, because `onConnected` makes the next one. Throws the MDM's StorageError.
    */
   request<N extends MdmRequestName>(
     name: N,

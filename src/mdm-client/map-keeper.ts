@@ -10,7 +10,7 @@ export interface MapStep {
   gap: boolean
 }
 
-/** Keeps one map up to date; the object stays the same for as long as the process lives. */
+/** Keeps one map up to date; the object stays the same for as long as the process lives. Its version never goes down. */
 export class MapKeeper {
   readonly map: ClusterMap = emptyMap()
 
@@ -18,6 +18,8 @@ export class MapKeeper {
     if (!notice.whole) return { ...this.#continue(notice.deltas), whole: false }
     const [first, ...rest] = notice.deltas
     if (first === undefined) throw new StorageError('PROTOCOL', { field: 'deltas', detail: 'a whole map is empty' })
+    // While it was on its way, an SDS may have handed over what came after it.
+    if (first.version < this.map.version) return { ...this.#continue(rest), whole: false }
     this.#replace(first)
     const { applied, gap } = this.#continue(rest)
     return { applied: [first, ...applied], whole: true, gap }

@@ -1,7 +1,14 @@
 import { StorageError } from '../base/errors.js'
 import type { PoolId, ProtectionDomainId } from '../base/ids.js'
 import { sliceCountDefault } from '../base/limits.js'
-import { type CommandAnswer, type CommandKind, type Commands, type MdmState, resolve } from '../core/mdm/index.js'
+import {
+  answeredBefore,
+  type CommandAnswer,
+  type CommandKind,
+  type Commands,
+  type MdmState,
+  resolve,
+} from '../core/mdm/index.js'
 import type { ClusterMap } from '../model/index.js'
 import type { MdmRequestName } from '../wire/control.js'
 import { type Call, type Handlers, tools } from './handlers.js'
@@ -16,6 +23,12 @@ export const change = <K extends CommandKind>(
   kind: K,
   build: (state: MdmState) => Commands[K],
 ): Promise<CommandAnswer<K>> => mdm.proposer.propose(kind, build, origin)
+
+/** What this very request was answered before, when it comes again after a change of the master; null: it is new. */
+export function answered<K extends CommandKind>({ mdm, origin }: Call<MdmRequestName>): CommandAnswer<K> | null {
+  const outcome = origin && answeredBefore(mdm.state, origin.client, origin.number)
+  return outcome && 'answer' in outcome ? (outcome.answer as CommandAnswer<K>) : null
+}
 
 /** Protection domains, fault sets and pools. */
 export const adminHandlers: Handlers<
@@ -151,6 +164,8 @@ export const adminHandlers: Handlers<
   removeSds: {
     roles: tools,
     handle: async call => {
+      const before = answered<'removeSds'>(call)
+      if (before) return before
       const { id } = resolve(call.mdm.map, 'sdss', call.params.sds)
       const peer = call.mdm.registry.sds(id)
       const { removed } = await change(call, 'removeSds', ({ map }) => {

@@ -1,4 +1,3 @@
-import type { MdmId } from '../base/ids.js'
 import type { Endpoint } from '../model/index.js'
 import type { ControlMessage, PeerRequestName, PeerRequests, PeerWelcome } from '../wire/control.js'
 import type { Cluster } from './cluster.js'
@@ -21,7 +20,7 @@ export async function askOnce<N extends PeerRequestName>(
   const peer = new Peer(connection, cluster.clock)
   peer.name = `${endpoint.host}:${endpoint.port}`
   try {
-    const welcome = (await peer.ask('hello', cluster.helloFor(null as MdmId | null), timeoutMs)) as PeerWelcome
+    const welcome = (await peer.ask('hello', cluster.helloFor(null), timeoutMs)) as PeerWelcome
     if (request) await peer.ask(request.name, request.params, timeoutMs)
     return { welcome }
   } finally {

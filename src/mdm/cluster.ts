@@ -34,6 +34,8 @@ export interface ClusterOwner {
 
 /** Messages to a member that does not take in what it has are lost: the consensus sends them again. */
 const queuedBytesMax = 32 * 1024 * 1024
+/** Whoever has opened a connection asks something twice a second. */
+const silenceMsMax = 2_500
 
 /** This MDM among the others: who it is, its part in the consensus, and its connections with them. */
 export class Cluster implements LinkOwner, NodeOwner {
@@ -153,8 +155,10 @@ export class Cluster implements LinkOwner, NodeOwner {
       .map(({ name, endpoint }) => `${name} (${endpoint.host}:${endpoint.port})`)
   }
 
+  /** Something has come from it lately, or it answers. */
   isReached(id: MdmId): boolean {
-    return this.#connectionTo(id) !== null
+    const heardAtMs = this.#incoming.get(id)?.peer.heardAtMs ?? Number.NEGATIVE_INFINITY
+    return (this.links.get(id)?.isUp ?? false) || this.clock.nowMs() - heardAtMs < silenceMsMax
   }
 
   // ---- what the consensus wants
@@ -221,14 +225,16 @@ export class Cluster implements LinkOwner, NodeOwner {
 
   // ---- other MDMs
 
+  /** `want` null: for one question only, not as a way to this member. */
   helloFor(want: MdmId | null): unknown {
     const { identity, config, endpoint } = this
+    const id = want === null ? null : (identity?.id ?? null)
     return {
       version: controlVersion,
       role: 'mdm',
       systemId: identity?.systemId ?? null,
       name: config.name,
-      mdm: { id: identity?.id ?? null, kind: config.kind, endpoint, release, want },
+      mdm: { id, kind: config.kind, endpoint, release, want },
     }
   }
 
@@ -265,7 +271,7 @@ export class Cluster implements LinkOwner, NodeOwner {
     const id = peer.mdmId
     if (id === null || this.#incoming.get(id)?.peer !== peer) return
     this.#incoming.delete(id)
-    if (!this.isReached(id)) this.node?.driver.unreachable(id)
+    if (!this.links.get(id)?.isUp) this.node?.driver.unreachable(id)
   }
 
   changed(link: MdmLink): void {
@@ -273,7 +279,7 @@ export class Cluster implements LinkOwner, NodeOwner {
       mdm: link.id,
       why: link.failure,
     })
-    if (!this.isReached(link.id)) this.node?.driver.unreachable(link.id)
+    if (!link.isUp && !this.#incoming.has(link.id)) this.node?.driver.unreachable(link.id)
   }
 
   /** Compares what the log has led to there and here. */

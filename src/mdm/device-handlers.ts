@@ -2,7 +2,7 @@ import { StorageError } from '../base/errors.js'
 import type { DeviceId } from '../base/ids.js'
 import { buildDeviceGrown, buildDeviceReady, buildRemoveDevice, holdingCopies, resolve } from '../core/mdm/index.js'
 import { type Device, devicesOfSds, type Sds, systemIdOf } from '../model/index.js'
-import { change, domainOf } from './admin-handlers.js'
+import { answered, change, domainOf } from './admin-handlers.js'
 import type { Mdm } from './context.js'
 import { type Handlers, tools } from './handlers.js'
 import type { Peer } from './peer.js'
@@ -32,7 +32,16 @@ export const deviceHandlers: Handlers<'addDevice' | 'removeDevice' | 'clearDevic
         return { sdsId: sds.id, poolId, path: params.path, name: params.name ?? null }
       })
       const { sizeBytes = null, force = false } = params
-      const capacityBytes = await prepare(mdm, peer, mdm.map.tables.devices.get(id)!, { sizeBytes, force })
+      const device = mdm.map.tables.devices.get(id)
+      // Asked again after a change of the master: the one before may have come to the end of it.
+      if (device === undefined)
+        throw new StorageError('NOT_FOUND', {
+          detail: 'the device could not be initialised, and was taken out again',
+          path: params.path,
+          remedy: 'add it again',
+        })
+      if (device.state !== 'pending') return { id, capacityBytes: device.capacityBytes }
+      const capacityBytes = await prepare(mdm, peer, device, { sizeBytes, force })
       return { id, capacityBytes }
     },
   },
@@ -41,6 +50,8 @@ export const deviceHandlers: Handlers<'addDevice' | 'removeDevice' | 'clearDevic
     roles: tools,
     handle: async call => {
       const { mdm, params } = call
+      const before = answered<'removeDevice'>(call)
+      if (before) return before
       const device = resolve(mdm.map, 'devices', params.device)
       if (mdm.preparing.has(device.id))
         throw new StorageError('IN_USE', {

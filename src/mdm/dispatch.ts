@@ -32,6 +32,7 @@ const handlers: Handlers<Exclude<MdmRequestName, 'hello' | 'queryCluster'>> = {
   ...deviceHandlers,
   ...policyHandlers,
   ...volumeHandlers,
+  ping: { roles: ['sds', 'sdc', 'tool'], handle: () => ({}) },
   query: {
     roles: ['sds', 'sdc', 'tool'],
     handle: async ({ mdm }) => {

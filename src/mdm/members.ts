@@ -1,6 +1,5 @@
 import { StorageError } from '../base/errors.js'
 import type { MdmId } from '../base/ids.js'
-import { mutate } from '../base/mutation.js'
 import type { Member, MemberProgress } from '../core/raft/index.js'
 import { type Endpoint, type Mdm as MdmRow, systemIdOf } from '../model/index.js'
 import type { Timer } from '../ports/index.js'
@@ -20,8 +19,8 @@ interface Waiting {
 }
 
 /**
- * Brings the members of the cluster, one change at a time, to what the map says they are to be: managers come in as
- * learners first, tie breakers after them; nobody leaves before everybody is in. A new master goes on where the last
+ * Brings the members of the cluster, one change at a time, to what the map says they are to be: managers come in, then
+ * tie breakers, each as a learner first; nobody leaves before everybody is in. A new master goes on where the last
  * one has stopped, because all that is to be is in the map.
  */
 export class Members {
@@ -139,7 +138,7 @@ export class Members {
       const link = this.mdm.links.get(id)
       if (link === null || this.#attaching.has(id)) continue
       const isNew = membership === 'attaching'
-      if (link.isUnattached && (isNew || mutate('mdm-attach-an-empty-member-again')))
+      if (link.isUnattached && isNew)
         this.#busy(id, async () => {
           await link.ask('attach', { systemId: this.mdm.node.identity.systemId, id, kind }, attachTimeoutMs)
           link.reconnect()
@@ -180,19 +179,15 @@ export class Members {
     const isIn = (id: string) => members.some(member => member.id === id)
     const isWanted = (id: string) => rows.some(row => row.id === id && isWantedRow(row))
     const without = (id: string) => members.filter(member => member.id !== id)
-    for (const { id, isLearner } of members) if (isLearner && !isWanted(id)) return without(id)
-    for (const { id, isLearner } of members)
-      if (isLearner && this.#isCaughtUp(id)) return [...without(id), { id, kind: 'manager', isLearner: false }]
-    const coming = rows.filter(row => isWantedRow(row) && !isIn(row.id) && links.get(row.id)?.isUp)
-    const manager = coming.find(({ kind }) => kind === 'manager')
-    if (manager) return [...members, { id: manager.id, kind: 'manager', isLearner: true }]
-    const someMissing = rows.some(
-      row => isWantedRow(row) && !members.some(({ id, isLearner }) => id === row.id && !isLearner),
-    )
-    if (members.some(({ isLearner }) => isLearner)) return null
-    const tieBreaker = coming.find(({ kind }) => kind === 'tieBreaker')
-    if (tieBreaker) return [...members, { id: tieBreaker.id, kind: 'tieBreaker', isLearner: false }]
-    if (someMissing) return null
+    const learner = members.find(({ isLearner }) => isLearner)
+    if (learner && !isWanted(learner.id)) return without(learner.id)
+    if (learner && !this.#isCaughtUp(learner)) return null
+    if (learner) return [...without(learner.id), { ...learner, isLearner: false }]
+    const missing = rows.filter(row => isWantedRow(row) && !isIn(row.id))
+    const coming = missing.filter(({ id }) => links.get(id)?.isUp)
+    const next = coming.find(({ kind }) => kind === 'manager') ?? coming[0]
+    if (next) return [...members, { id: next.id, kind: next.kind, isLearner: true }]
+    if (missing.length > 0) return null
     return this.#leaving(
       members.filter(({ id }) => !isWanted(id)),
       without,
@@ -221,8 +216,9 @@ export class Members {
     return (progress?.isInStep && progress.isActive) ?? false
   }
 
-  #isCaughtUp(id: string): boolean {
+  #isCaughtUp({ id, kind }: Member): boolean {
     const { match, isActive } = this.#progressOf(id) ?? { match: 0, isActive: false }
+    if (kind === 'tieBreaker') return isActive
     return isActive && match > 0 && match + behindMax >= this.mdm.node.driver.status.commit
   }
 

@@ -1,6 +1,5 @@
 import { StorageError } from '../base/errors.js'
 import type { MdmId } from '../base/ids.js'
-import { mutate } from '../base/mutation.js'
 import type { MdmConfig } from '../config/mdm.js'
 import type { Outcome } from '../core/mdm/index.js'
 import type { Entry, MemberId, RaftMessage, Recovered, RoleChange, SnapshotHead } from '../core/raft/index.js'
@@ -9,9 +8,6 @@ import type { Ports } from '../ports/index.js'
 import { RaftDriver } from './raft-driver.js'
 import type { Identity, RaftStore } from './raft-store.js'
 import { type Applied, Replica } from './replica.js'
-
-/** Weight of entries after which the log is replaced by a snapshot: a thousand small ones, or a dozen slice tables. */
-export const snapshotWeight = 1000
 
 /** What the MDM around a node does for it. */
 export interface NodeOwner {
@@ -51,7 +47,7 @@ export class Node {
     readonly identity: Identity,
     recovered: Recovered,
     readonly store: RaftStore,
-    config: Pick<MdmConfig, 'heartbeatMs' | 'electionMs'>,
+    readonly config: Pick<MdmConfig, 'heartbeatMs' | 'electionMs' | 'logEntriesMax'>,
     readonly ports: Ports,
     readonly owner: NodeOwner,
   ) {
@@ -61,7 +57,8 @@ export class Node {
       self: identity.id,
       kind: identity.kind,
       recovered,
-      ...config,
+      heartbeatMs: config.heartbeatMs,
+      electionMs: config.electionMs,
       store,
       clock: ports.clock,
       random: ports.random,
@@ -100,7 +97,13 @@ export class Node {
     return new Promise((resolve, reject) => {
       const { trouble } = this.store
       if (trouble !== null)
-        return reject(new StorageError('INTERNAL', { detail: 'the MDM cannot write its log', error: trouble }))
+        return reject(
+          new StorageError('INTERNAL', {
+            detail: 'the MDM cannot write its log',
+            error: trouble,
+            remedy: 'look at the disk of its directory; it goes on by itself',
+          }),
+        )
       const position = this.#isMaster ? this.driver.propose(payload) : null
       if (position === null) return reject(new StorageError('NOT_MASTER'))
       this.#waiting.set(position.index, { term: position.term, resolve, reject })
@@ -109,19 +112,14 @@ export class Node {
 
   /** Resolves when everything is applied that any master has answered before; rejects with NOT_MASTER. */
   async barrier(): Promise<void> {
-    if (mutate('mdm-read-without-asking-the-others')) return
     const index = await this.driver.readIndex()
     // What is committed here is applied in the same turn.
     if (!this.#isMaster || this.index < index) throw new StorageError('NOT_MASTER')
   }
 
-  /** The disk takes nothing more: whoever waits is told, and another member is asked to be master. */
+  /** The disk takes nothing more: what waits goes on waiting, and another member is asked to be master. */
   #cannotWrite(error: string): void {
     this.ports.log.error('mdm.cannotWrite', { error })
-    const detail = 'the MDM could not write its log; the change is made as soon as it can be'
-    for (const { reject } of this.#waiting.values())
-      reject(new StorageError('INTERNAL', { detail, error, remedy: 'look at the MDM’s disk' }))
-    this.#waiting.clear()
     if (this.#isMaster) this.#handOver()
   }
 
@@ -154,7 +152,7 @@ export class Node {
   #apply(entry: Entry): void {
     if (this.failure !== null || this.replica === null) return
     const applied = this.replica.apply(entry)
-    this.ports.log.debug('mdm.applied', { index: entry.index, term: entry.term })
+    this.ports.log.debug('mdm.applied', { index: entry.index, term: entry.term, digest: this.replica.digest })
     this.owner.applied(applied.delta)
     this.#answer(entry, applied)
     if (this.#role.role === 'leader' && entry.term === this.#role.term) this.#becomeMaster()
@@ -182,7 +180,6 @@ export class Node {
     this.#role = change
     if (this.#isMaster && (change.role !== 'leader' || change.term !== was.term)) this.#loseMaster()
     if (change.role === 'leader' && this.failure !== null) this.#handOver()
-    if (change.role === 'leader' && mutate('mdm-serve-before-its-own-term')) this.#becomeMaster()
     this.owner.roleChanged(change)
   }
 
@@ -215,7 +212,7 @@ export class Node {
 
   #compactIfDue(): void {
     // Who receives a snapshot now goes on from there with the log.
-    if (this.replica!.weight < snapshotWeight || this.#snapshotsUnderWay > 0 || this.#isCompacting) return
+    if (this.replica!.weight < this.config.logEntriesMax || this.#snapshotsUnderWay > 0 || this.#isCompacting) return
     this.replica!.weight = 0
     const { head, content } = this.snapshot()
     this.#isCompacting = true

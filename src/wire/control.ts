@@ -250,6 +250,8 @@ export const mdmRequests = {
   switchMdmOwnership: z.object({ mdm: ref }),
   renameMdm: z.object({ mdm: ref, newName: name }),
 
+  /** Asks for nothing but an answer: whoever has heard nothing for a while sees whether the master lives. */
+  ping: z.object({}),
   /** Everything there is to know, as `SystemReport`. */
   query: z.object({}),
 } as const

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import type { Test } from 'tap'
+import { addressOfCluster } from '../../src/cli/local/cluster-file.js'
 import { withMdm } from '../../src/cli/mdm-session.js'
 import type { ClusterMap, SliceRecord } from '../../src/model/index.js'
 import type { SystemReport } from '../../src/wire/control.js'
@@ -26,9 +27,7 @@ export const healthy = (cluster: LocalCluster): Promise<void> =>
 
 /** The whole map, as an SDS or SDC has it. */
 export async function mapOf(cluster: LocalCluster): Promise<ClusterMap> {
-  const mdm = cluster.file.processes.find(({ role }) => role === 'mdm')!
-  const [host, port] = mdm.address.split(':')
-  return withMdm({ addresses: [{ host: host!, port: Number(port) }] }, async client => {
+  return withMdm(addressOfCluster(cluster.dir), async client => {
     await client.subscribe()
     return client.map
   })

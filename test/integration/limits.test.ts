@@ -27,9 +27,16 @@ t.test('limits: fio sees what the size of the volume says, growing and unsetting
   const within = (have: number, want: number, title: string) =>
     t.ok(Math.abs(have - want) <= 0.05 * want, `${title}: ${have.toFixed(1)}, wanted ${want} within 5%`)
 
-  within((await measure(uri, 32)).iops, 500, '104 GB, 32 KiB blocks are bound by IOPS')
-  within((await measure(uri, 64)).mbPerSec, 26, '104 GB, 64 KiB blocks are bound by bandwidth')
-  within((await measure(uri, 128)).mbPerSec, 26, '104 GB, 128 KiB blocks are bound by bandwidth')
+  /** A machine that is busy with something else may reach less, for a while; more would be no limit. */
+  const reaches = async (measureOnce: () => Promise<number>, want: number, title: string) => {
+    let have = await measureOnce()
+    for (let again = 0; again < 3 && have < 0.95 * want; again++) have = await measureOnce()
+    within(have, want, title)
+  }
+
+  await reaches(async () => (await measure(uri, 32)).iops, 500, '104 GB, 32 KiB blocks are bound by IOPS')
+  await reaches(async () => (await measure(uri, 64)).mbPerSec, 26, '104 GB, 64 KiB blocks are bound by bandwidth')
+  await reaches(async () => (await measure(uri, 128)).mbPerSec, 26, '104 GB, 128 KiB blocks are bound by bandwidth')
 
   // One fio process, one connection: limits change under it.
   const running = measureOverChange(uri, async () => {

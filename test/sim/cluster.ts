@@ -77,7 +77,7 @@ export class SimCluster {
     for (let n = 1; n <= plan.sdcs; n++) this.#add('sdc', n)
     const { clock } = this.world
     this.tool = openMdmClient({
-      addresses: this.#mdmAddresses,
+      addresses: this.mdmAddresses,
       role: 'tool',
       name: 'tool',
       systemId: null,
@@ -105,7 +105,7 @@ export class SimCluster {
     this.processes.set(name, { ...identity, state: 'down', generation: 0, ports: null, daemon: null })
   }
 
-  get #mdmAddresses(): Endpoint[] {
+  get mdmAddresses(): Endpoint[] {
     return this.ofRole('mdm').map(({ index }) => mdmAt(index))
   }
   mdmDaemon(name: string): MdmDaemon | null {
@@ -243,10 +243,17 @@ export class SimCluster {
   #launch(process: SimProcess, ports: SimPorts): Promise<Daemon> {
     const { name, index } = process
     const lines = (...keys: string[]) => [`name: ${name}`, ...keys].join('\n')
-    const mdm = `mdm: [${this.#mdmAddresses.map(text).join(', ')}]`
+    const mdm = `mdm: [${this.mdmAddresses.map(text).join(', ')}]`
     if (process.role === 'mdm') {
+      const entries = `log.entries: ${this.plan.mdmLogEntriesMax}`
       const create = `system.create: ${index === 1 && process.generation === 1}`
-      const config = lines(`listen: ${text(mdmAt(index))}`, 'directory: /mdm', `kind: ${this.mdmKind(index)}`, create)
+      const config = lines(
+        `listen: ${text(mdmAt(index))}`,
+        'directory: /mdm',
+        `kind: ${this.mdmKind(index)}`,
+        create,
+        entries,
+      )
       return startMdm(loadConfig(mdmKeys, config, name), ports)
     }
     if (process.role === 'sds') {

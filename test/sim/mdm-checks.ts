@@ -2,19 +2,27 @@ import { digest } from '../../src/core/mdm/index.js'
 import type { SimCluster } from './cluster.js'
 import { Violation } from './register-checker.js'
 
-/** At most one master in each term, whatever its name and however often it starts. */
+/** At most one master in each term, and one outcome of each entry, whoever applies it and however often. */
 export class MasterWatch {
   readonly #masters = new Map<number, string>()
+  readonly #digests = new Map<number, string>()
 
   heard(name: string, event: string, fields: Record<string, unknown>): void {
     if (event === 'mdm.diverged' || event === 'mdm.digestsDiffer')
       throw new Violation(`the states of MDMs differ: ${name} says ${JSON.stringify(fields)}`)
+    if (event === 'mdm.applied') this.#applied(name, fields.index as number, fields.digest as string)
     if (event !== 'mdm.master') return
     const term = fields.term as number
     const other = this.#masters.get(term)
     if (other !== undefined && other !== name)
       throw new Violation(`${other} and ${name} are both master of term ${term}`)
     this.#masters.set(term, name)
+  }
+
+  #applied(name: string, index: number, digest: string): void {
+    const before = this.#digests.get(index)
+    if (before !== undefined && before !== digest) throw new Violation(`entry ${index} has another outcome at ${name}`)
+    this.#digests.set(index, digest)
   }
 }
 

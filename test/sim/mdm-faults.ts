@@ -57,7 +57,10 @@ export class MdmFaults {
     this.striker.situations.reached('master cut off')
     this.striker.say(`the master ${master.name} is cut from the ${fromMdms ? 'other MDMs' : 'daemons'} for ${ms} ms`)
     for (const { name } of others) network.cut(master.name, name)
-    this.striker.forMs(ms, () => {
+    // It finds out late that nobody answers it any more, and by then there is another master.
+    const stallMs = random.integer(2) === 0 ? 0 : 1_000 + random.integer(5_000)
+    if (stallMs > 0) master.ports?.clock.stall(stallMs)
+    this.striker.forMs(ms + stallMs, () => {
       for (const { name } of others) network.heal(master.name, name)
     })
   }

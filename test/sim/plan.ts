@@ -47,6 +47,10 @@ export interface RunPlan {
   /** Members of the MDM cluster; and MDMs that stand by, one manager before one tie breaker. */
   mdms: ClusterMode
   spareMdms: number
+  /** Changes after which an MDM's log is replaced by a snapshot. */
+  mdmLogEntriesMax: number
+  /** Somebody changes the configuration all the time. */
+  hasConfigLoad: boolean
   /** SDSs that run and are not part of the system at first: an administrator may add them. */
   spareSdss: number
 }
@@ -110,7 +114,8 @@ export function planOf(seed: number, allowed: readonly FaultKind[] = faultKinds)
   const density = pick(3, 5, 8)
   const sparePercent = pick(34, 34, 34, 98)
   // Of its own, so that what older seeds draw stays as it was.
-  const mdms = ([1, 3, 3, 5] as const)[seededRandom(seed * 2 + 4).integer(4)]!
+  const ofMdms = seededRandom(seed * 2 + 4)
+  const mdms = ([1, 3, 3, 5] as const)[ofMdms.integer(4)]!
   return {
     seed,
     sdss,
@@ -142,5 +147,7 @@ export function planOf(seed: number, allowed: readonly FaultKind[] = faultKinds)
     hasReader: sdcs > 1 && random.integer(3) === 0,
     mdms,
     spareMdms: mdms === 1 ? 0 : 2,
+    mdmLogEntriesMax: ([20, 60, 1_000] as const)[ofMdms.integer(3)]!,
+    hasConfigLoad: mdms > 1,
   }
 }

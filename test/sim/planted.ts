@@ -8,7 +8,15 @@ export interface Planted {
   seedsMax: number
 }
 
-const common = { mdms: 1 as const, spareMdms: 0, volumes: 1, faultMs: 4_000, sparePercent: 34, devicesPerSds: 1 }
+const common = {
+  mdms: 1 as const,
+  spareMdms: 0,
+  hasConfigLoad: false,
+  volumes: 1,
+  faultMs: 4_000,
+  sparePercent: 34,
+  devicesPerSds: 1,
+}
 const busy: Partial<RunPlan> = { ...common, depth: 8, hotChunks: 3, thinkMs: 10, requestsMax: 1_500, faultEveryMs: 200 }
 const calm: Partial<RunPlan> = { ...common, depth: 4, hotChunks: 6, thinkMs: 20, requestsMax: 1_000, faultEveryMs: 400 }
 
@@ -29,6 +37,17 @@ const split: Partial<RunPlan> = {
   hotChunks: 1,
   depth: 4,
   faultMs: 20_000,
+  faultEveryMs: 1_500,
+}
+
+/** Three MDMs, and somebody who changes the configuration all the time. */
+const mdms: Partial<RunPlan> = {
+  ...calm,
+  mdms: 3,
+  spareMdms: 2,
+  hasConfigLoad: true,
+  requestsMax: 100,
+  faultMs: 12_000,
   faultEveryMs: 1_500,
 }
 
@@ -174,6 +193,9 @@ export const planted: { [M in Mutation]?: Planted } = {
     },
     seedsMax: 30,
   },
+  'mdm-apply-a-repetition-again': { focus: { ...mdms, faults: ['crash-master', 'cut-master'] }, seedsMax: 10 },
+  'mdm-answer-before-the-commit': { focus: { ...mdms, faults: ['crash-master', 'cut-master'] }, seedsMax: 10 },
+  'mdm-skip-the-sync-of-the-log': { focus: { ...mdms, faults: ['power-mdms'] }, seedsMax: 10 },
 }
 
 /** Bugs that no promise can tell from what is right, as long as other rules hold; and which those are. */

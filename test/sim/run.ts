@@ -3,6 +3,7 @@ import type { Daemon } from '../../src/ports/index.js'
 import { seededRandom } from '../support/index.js'
 import { checkDevices, isCounted, isTidy, RecordWatch } from './checks.js'
 import { mappingsOf, SimCluster, type SimProcess } from './cluster.js'
+import { ConfigLoad } from './config-load.js'
 import { Faults } from './faults.js'
 import { areMdmsAlike, checkMdms, MasterWatch } from './mdm-checks.js'
 import { Operator } from './operator.js'
@@ -42,6 +43,7 @@ export class Run {
   readonly #watch = new RecordWatch()
   readonly #masters = new MasterWatch()
   #failure: Error | null = null
+  #mapVersion = 0
   #nextId = 1
   acknowledged = 0
   checked = 0
@@ -102,12 +104,18 @@ export class Run {
     cluster.transcript.say('load   begins')
     this.#makeWorkloads()
     for (const workload of this.#workloads) workload.start()
+    const config = this.#configLoad()
     this.faults.start()
     await this.#until(plan.faultMs, () => false)
     cluster.transcript.say('faults end')
     this.faults.end()
     await this.#until(1_500 + plan.thinkMs * 20, () => false)
     for (const workload of this.#workloads) workload.end()
+    let isConfigDone = config === null
+    void config?.end().then(() => {
+      isConfigDone = true
+    })
+    await this.#mustBecome(() => isConfigDone, 'the configuration is as it was made')
     await this.#mustBecome(() => this.#workloads.every(({ openNow }) => openNow === 0), 'every request is answered')
     await this.#mustBecome(() => this.isHealthy, 'every slice has two copies in sync')
     if (this.#failure !== null) return
@@ -176,6 +184,15 @@ export class Run {
     return JSON.stringify({ open, states, broken, devices, operator: this.operator.toDo })
   }
 
+  /** Where there are several MDMs, or one whose faults are what is looked for. */
+  #configLoad(): ConfigLoad | null {
+    if (!this.plan.hasConfigLoad) return null
+    const random = seededRandom(this.plan.seed * 4 + 2)
+    const load = new ConfigLoad(this.cluster, this.situations, random, 'cfg', error => this.fail(error))
+    load.start()
+    return load
+  }
+
   #makeWorkloads(): void {
     const run = this
     const context = {
@@ -227,6 +244,9 @@ export class Run {
   }
 
   #onMap(map: ClusterMap): void {
+    // Of several MDMs one may be behind, once the one that was ahead is gone.
+    if (map.version <= this.#mapVersion) return
+    this.#mapVersion = map.version
     try {
       const lost = this.#watch.step(map, (before, after) => this.#recordChanged(before, after))
       for (const slice of lost) this.#lost(slice)
@@ -263,12 +283,20 @@ export class Run {
   #onLog(process: SimProcess, event: string, fields: Record<string, unknown>): void {
     const { map } = this.cluster
     if (event === 'mdm.applied' && map !== null) this.#onMap(map)
-    if (process.role === 'mdm') this.#masters.heard(process.name, event, fields)
+    if (process.role === 'mdm') this.#mdmSays(process, event, fields)
     const situation = situationOf(event, fields)
     if (situation !== null) this.situations.reached(situation)
     if (event === 'sds.resync-differs' && fields.byMarks)
       this.fail(new Violation(`the marks did not name all that a copy had missed: ${JSON.stringify(fields)}`))
     if (event === 'sds.device-opened') this.#noteReturn(process, fields)
+  }
+
+  #mdmSays({ name }: SimProcess, event: string, fields: Record<string, unknown>): void {
+    try {
+      this.#masters.heard(name, event, fields)
+    } catch (error) {
+      this.fail(error as Error)
+    }
   }
 
   #noteReturn({ generation }: SimProcess, { cleanStop, sameBoot }: Record<string, unknown>): void {

@@ -52,6 +52,8 @@ export const expectedSituations = [
   'marks cleared',
   'chunks pruned',
   'read waited for a lease',
+  'configuration changed under faults',
+  'configuration looked at',
   'master killed',
   'power loss of MDMs',
   'master stalled',

@@ -11,7 +11,7 @@ import { problemsOf } from '../../src/cli/local/health.js'
 import type { Topology, VolumeWish } from '../../src/cli/local/options.js'
 import { configTextOf, planCluster, portCountOf } from '../../src/cli/local/plan.js'
 import { parseStat, runStateOf, tailOfLog, thisBootId } from '../../src/cli/local/process-table.js'
-import { askReport, runStatesOf } from '../../src/cli/local/processes.js'
+import { askCluster, askReport, runStatesOf } from '../../src/cli/local/processes.js'
 import { poolName, provision } from '../../src/cli/local/provision.js'
 import {
   configPath,
@@ -25,14 +25,15 @@ import {
 } from '../../src/cli/local/state.js'
 import { withMdm } from '../../src/cli/mdm-session.js'
 import { labelBytes } from '../../src/core/store/index.js'
-import type { MdmClient } from '../../src/mdm-client/client.js'
+import type { MdmClient } from '../../src/mdm-client/index.js'
+import type { ClusterMode } from '../../src/model/objects.js'
 import type { SystemReport } from '../../src/wire/control.js'
 import type { Network } from './network.js'
 
 const program = fileURLToPath(new URL('../../src/cli/blockmesh.js', import.meta.url))
 
-const topology: Topology = {
-  mdms: 1,
+const topologyOf = (mdms: ClusterMode): Topology => ({
+  mdms,
   sdss: 4,
   faultSets: 4,
   devicesPerSds: 2,
@@ -40,13 +41,24 @@ const topology: Topology = {
   sdcs: 1,
   zeroPadding: true,
   ioMode: 'direct',
-}
+})
+const numbered = (role: string, count: number): string[] =>
+  Array.from({ length: count }, (_, index) => `${role}-${index + 1}`)
 export const sdcName = 'sdc-1'
-export const mdmName = 'mdm-1'
-export const sdsNames = Array.from({ length: topology.sdss }, (_, index) => `sds-${index + 1}`)
+export const sdsNames = numbered('sds', topologyOf(1).sdss)
+export const mdmNamesOf = (mdms: ClusterMode): string[] => numbered('mdm', mdms)
 const startWaitMs = 60_000
 const stopWaitMs = 40_000
 const replaceWithinMs = 120_000
+
+export interface SoakClusterOptions {
+  dir: string
+  mdms: ClusterMode
+  /** Where each process has a network namespace of its own; null: all on loopback. */
+  network: Network | null
+  volumes: readonly VolumeWish[]
+  progress(sentence: string): void
+}
 
 /** A cluster as `blockmesh local` makes it, each process started, watched and ended by this program itself. */
 export class SoakCluster {
@@ -64,13 +76,9 @@ export class SoakCluster {
     readonly network: Network | null,
   ) {}
 
-  /** Makes and starts a cluster with volumes, and waits until it is healthy. `network` null: all on loopback. */
-  static async start(
-    dir: string,
-    network: Network | null,
-    volumes: readonly VolumeWish[],
-    progress: (sentence: string) => void,
-  ): Promise<SoakCluster> {
+  /** Makes and starts a cluster with volumes, and waits until it is healthy. */
+  static async start({ dir, mdms, network, volumes, progress }: SoakClusterOptions): Promise<SoakCluster> {
+    const topology = topologyOf(mdms)
     const state = planCluster(dir, topology, await findFreePorts(portCountOf(topology)))
     const cluster = new SoakCluster(dir, state, network)
     for (const process of state.processes) cluster.#configure(process)
@@ -86,6 +94,7 @@ export class SoakCluster {
       const report = await askReport(state)
       state.systemId = report!.system.id
       state.provisioned = true
+      for (const process of state.processes) if (process.role === 'mdm') cluster.#configure(process)
       writeState(dir, state)
       writeClusterFile(dir, state, report)
       return cluster
@@ -97,6 +106,9 @@ export class SoakCluster {
 
   get nbdSocket(): string {
     return this.#process(sdcName).nbdSocket!
+  }
+  get mdmNames(): string[] {
+    return mdmNamesOf(this.state.topology.mdms)
   }
   get names(): string[] {
     return this.state.processes.map(({ name }) => name)
@@ -211,7 +223,7 @@ export class SoakCluster {
 
   /** What is wrong now, for people; empty: the cluster is healthy. */
   async problems(): Promise<string[]> {
-    return problemsOf(this.state, await askReport(this.state), runStatesOf(this.state))
+    return problemsOf(this.state, await askReport(this.state), await askCluster(this.state), runStatesOf(this.state))
   }
 
   /**

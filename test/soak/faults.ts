@@ -1,5 +1,5 @@
 import type { Random } from '../../src/ports/random.js'
-import { mdmName, type SoakCluster, sdcName, sdsNames } from './cluster.js'
+import { mdmNamesOf, type SoakCluster, sdcName, sdsNames } from './cluster.js'
 import { failWrites, type SmallFileSystem } from './disks.js'
 
 /** What a fault needs of the host, or of the version of Blockmesh that is tested. */
@@ -41,26 +41,22 @@ export interface FaultKind {
   draw(world: FaultWorld): FaultPlan
 }
 
-const daemonNames = [mdmName, ...sdsNames]
-
 /** Whom a fault has hit is left alone for so long: a client or an MDM that is always away proves nothing. */
-export const restMs = new Map([
-  [sdcName, 8000],
-  [mdmName, 4000],
-])
+export const restMs = new Map([[sdcName, 8000], ...mdmNamesOf(5).map((name): [string, number] => [name, 4000])])
 
 /** Everything that goes wrong here, and how it is put right. */
 export const faultKinds: readonly FaultKind[] = [
   { name: 'kill SDS', weight: 12, draw: world => killed(world, [oneOf(world, sdsNames)]) },
-  { name: 'kill MDM', weight: 4, draw: world => killed(world, [mdmName]) },
+  { name: 'kill MDM', weight: 4, draw: world => killed(world, minorityOf(world)) },
   { name: 'kill SDC', weight: 4, draw: world => killed(world, [sdcName]) },
   { name: 'kill two SDSs', weight: 2, draw: world => killed(world, someOf(world, sdsNames, 2)) },
-  { name: 'kill all', weight: 1, draw: world => killed(world, [sdcName, ...sdsNames, mdmName]) },
+  { name: 'kill all', weight: 1, draw: world => killed(world, [sdcName, ...sdsNames, ...world.cluster.mdmNames]) },
   { name: 'terminate SDS', weight: 6, draw: world => terminated(world, oneOf(world, sdsNames)) },
-  { name: 'terminate MDM', weight: 2, draw: world => terminated(world, mdmName) },
+  { name: 'terminate MDM', weight: 2, draw: world => terminated(world, oneOf(world, world.cluster.mdmNames)) },
+  { name: 'stop MDM', weight: 4, draw: world => stopped(world, minorityOf(world)) },
   { name: 'terminate SDC', weight: 2, draw: world => terminated(world, sdcName) },
-  { name: 'stop', weight: 10, draw: world => stopped(world, oneOf(world, [...daemonNames, sdcName])) },
-  { name: 'cut off', weight: 5, needs: ['links'], draw: world => cut(world, oneOf(world, daemonNames), null) },
+  { name: 'stop', weight: 10, draw: world => stopped(world, [oneOf(world, [...sdsNames, sdcName])]) },
+  { name: 'cut off', weight: 5, needs: ['links'], draw: world => cut(world, oneOf(world, daemonsOf(world)), null) },
   { name: 'cut link', weight: 6, needs: ['links'], draw: world => cutPair(world, false) },
   { name: 'cut one way', weight: 5, needs: ['links'], draw: world => cutPair(world, true) },
   { name: 'disk full', weight: 4, needs: ['file systems', 'device failures'], needsHealth: true, draw: diskFull },
@@ -93,21 +89,23 @@ function terminated({ cluster, random }: FaultWorld, name: string): FaultPlan {
   }
 }
 
-function stopped({ cluster, random }: FaultWorld, name: string): FaultPlan {
+function stopped({ cluster, random }: FaultWorld, victims: string[]): FaultPlan {
   return {
-    victims: [name],
+    victims,
     // Mostly short ones: a process that is given up after a second is to be met on both sides of that.
     durationMs: 1000 + (random.integer(3) === 0 ? random.integer(19_000) : random.integer(3000)),
-    what: `SIGSTOP ${name}`,
+    what: `SIGSTOP ${victims.join(', ')}`,
     async begin() {
-      cluster.signal(name, 'SIGSTOP')
-      return async () => cluster.signal(name, 'SIGCONT')
+      for (const name of victims) cluster.signal(name, 'SIGSTOP')
+      return async () => {
+        for (const name of victims) cluster.signal(name, 'SIGCONT')
+      }
     },
   }
 }
 
 function cutPair(world: FaultWorld, isOneWay: boolean): FaultPlan {
-  const [from, to] = someOf(world, [...sdsNames, ...sdsNames, mdmName, sdcName], 2)
+  const [from, to] = someOf(world, [...sdsNames, ...sdsNames, ...world.cluster.mdmNames, sdcName], 2)
   return cut(world, from!, to!, isOneWay)
 }
 
@@ -150,6 +148,15 @@ function diskErrors(world: FaultWorld): FaultPlan {
       }
     },
   }
+}
+
+const daemonsOf = ({ cluster }: FaultWorld): string[] => [...cluster.mdmNames, ...sdsNames]
+
+/** As many MDMs as their cluster must do without; a single one is away altogether. */
+function minorityOf(world: FaultWorld): string[] {
+  const { mdmNames } = world.cluster
+  const countMax = Math.max(1, (mdmNames.length - 1) / 2)
+  return someOf(world, mdmNames, 1 + world.random.integer(countMax))
 }
 
 const oneOf = ({ random }: FaultWorld, names: readonly string[]): string => names[random.integer(names.length)]!

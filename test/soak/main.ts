@@ -3,6 +3,7 @@ import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { Command } from 'commander'
+import type { ClusterMode } from '../../src/model/objects.js'
 import { faultKinds } from './faults.js'
 import { isInside, namespacesUnavailable, runInside } from './network.js'
 import { removeSoak, runSoak } from './run.js'
@@ -14,6 +15,7 @@ interface Given {
   faults?: string
   powerCuts?: string
   singly?: boolean
+  mdms: string
   pauseMax?: string
 }
 
@@ -23,6 +25,7 @@ const command = new Command('soak')
   .option('--seed <N>', 'draws the same faults and requests again, as far as real time lets them repeat')
   .option('--dir <DIR>', 'where cluster and logs are kept (default: a fresh one, removed if all is well)')
   .option('--faults <KINDS>', `only these, separated by commas: ${faultKinds.map(({ name }) => name).join(', ')}`)
+  .option('--mdms <COUNT>', 'MDMs: 1, 3 or 5', '3')
   .option('--singly', 'one fault at a time, each healed before the next: the table then shows what each one costs')
   .option('--pause-max <S>', 'it is a failure if a request waits longer than this for its answer')
   .option('--power-cuts <N>', 'instead: end a whole guest under load with SIGKILL, so many times')
@@ -40,6 +43,7 @@ async function main(given: Given): Promise<number> {
     const { runPowerCuts } = await import('../kernel/power-cut.js')
     return (await runPowerCuts({ count: numberOf('--power-cuts', given.powerCuts, 10_000), seed })) ? 0 : 1
   }
+  if (!['1', '3', '5'].includes(given.mdms)) throw new Error(`--mdms ${given.mdms}: must be 1, 3 or 5`)
   const pauseMsMax = given.pauseMax === undefined ? null : numberOf('--pause-max', given.pauseMax, 3600) * 1000
   const linksUnavailable = isInside() ? null : namespacesUnavailable()
   if (linksUnavailable === null && !isInside()) return runInside()
@@ -48,6 +52,7 @@ async function main(given: Given): Promise<number> {
     minutes,
     seed,
     dir,
+    mdms: Number(given.mdms) as ClusterMode,
     kinds,
     linksUnavailable,
     isSingly: given.singly === true,

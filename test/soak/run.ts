@@ -1,9 +1,10 @@
 import { appendFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { formatTable } from '../../src/cli/format/table.js'
+import type { ClusterMode } from '../../src/model/objects.js'
 import { runProgram } from '../support/run-program.js'
 import { seededRandom } from '../support/seeded-random.js'
-import { SoakCluster, sdsNames } from './cluster.js'
+import { mdmNamesOf, SoakCluster, sdcName, sdsNames } from './cluster.js'
 import { fileSystemsUnavailable, SmallFileSystem } from './disks.js'
 import { FaultLoop, possibleKinds } from './fault-loop.js'
 import { type Capability, faultKinds, handlesDeviceFailures } from './faults.js'
@@ -14,6 +15,7 @@ export interface SoakOptions {
   minutes: number
   seed: number
   dir: string
+  mdms: ClusterMode
   /** Names of kinds of faults; null: all that are possible here. */
   kinds: readonly string[] | null
   /** Why links cannot be cut here; null: they can. */
@@ -72,14 +74,14 @@ class Soak {
   }
 
   async run(): Promise<void> {
-    const { dir, minutes, seed } = this.options
-    this.#tell(`seed ${seed}, ${minutes} minutes, in ${dir}`)
+    const { dir, mdms, minutes, seed } = this.options
+    this.#tell(`seed ${seed}, ${minutes} minutes, ${mdms} MDMs, in ${dir}`)
     const missing = await this.#missingCapabilities()
     const { kinds } = this.options
     const wanted = kinds === null ? faultKinds : faultKinds.filter(({ name }) => kinds.includes(name))
     const { possible, leftOut } = possibleKinds(wanted, missing)
     this.#leftOut = leftOut
-    if (!missing.has('links')) this.#network = await Network.make(['mdm-1', ...sdsNames, 'sdc-1'])
+    if (!missing.has('links')) this.#network = await Network.make([...mdmNamesOf(mdms), ...sdsNames, sdcName])
     await this.#startCluster(!missing.has('file systems'))
     const cluster = this.#cluster!
     this.#faults = new FaultLoop(
@@ -147,13 +149,15 @@ class Soak {
   }
 
   async #startCluster(withFileSystems: boolean): Promise<void> {
-    const { dir } = this.options
+    const { dir, mdms } = this.options
+    const network = this.#network
     const volumes = volumeNames.map((name, index) => ({
       name,
       sizeBytes: 8 * 2 ** 30,
       type: index === 0 ? ('thin' as const) : ('thick' as const),
     }))
-    this.#cluster = await SoakCluster.start(dir, this.#network, volumes, sentence => this.#log(sentence))
+    const progress = (sentence: string) => this.#log(sentence)
+    this.#cluster = await SoakCluster.start({ dir, mdms, network, volumes, progress })
     this.#cluster.onDied = sentence => this.fail(new Error(sentence))
     if (withFileSystems)
       for (const name of sdsNames) {

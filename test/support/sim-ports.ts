@@ -93,6 +93,13 @@ export class SimWorld {
     host.boots++
   }
 
+  /** The host gets empty disks; its process has ended before. */
+  wipe(name: string): void {
+    const host = this.#hostOf(name)
+    host.disks = new MemoryDisks(this.clock, this.random)
+    host.metaStores = new MemoryMetaStores(this.clock, this.random)
+  }
+
   #kill(name: string, host: Host): void {
     host.running?.clock.kill()
     host.running = null

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { errorTable } from '../../base/errors.js'
 import { type DeviceId, numberOfId, type SystemId } from '../../base/ids.js'
-import type { MdmClient } from '../../mdm-client/client.js'
+import type { MdmClient } from '../../mdm-client/index.js'
 import { systemIdOf } from '../../model/index.js'
 import type { Link } from '../../ports/link.js'
 import type { CompareReport } from '../../wire/data.js'

@@ -22,7 +22,7 @@ export function localCommand(): Command {
     .command('up')
     .description('start a cluster, or what is down of the one in DIR, and wait until it is healthy')
     .requiredOption('--dir <DIR>', 'where everything of the cluster is kept')
-    .option('--mdms <COUNT>', 'MDMs: 1 (3 and 5 come later)')
+    .option('--mdms <COUNT>', 'MDMs: 1, 3 (two managers, a tie breaker) or 5 (three and two) (default 1)')
     .option('--sdss <COUNT>', 'SDSs (default 3)')
     .option('--fault-sets <COUNT>', 'fault sets, SDSs dealt out in turn; 0 for none (default 3)')
     .option('--devices <COUNT>', 'devices of each SDS (default 1)')

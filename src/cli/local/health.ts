@@ -1,4 +1,4 @@
-import type { SystemReport } from '../../wire/control.js'
+import type { ClusterReport, SystemReport } from '../../wire/control.js'
 import type { RunState } from './process-table.js'
 import type { LocalState } from './state.js'
 
@@ -6,6 +6,7 @@ import type { LocalState } from './state.js'
 export function problemsOf(
   state: LocalState,
   report: SystemReport | null,
+  cluster: ClusterReport | null,
   runStates: ReadonlyMap<string, RunState>,
 ): string[] {
   const problems: string[] = []
@@ -13,7 +14,8 @@ export function problemsOf(
     const is = runStates.get(name) ?? 'down'
     if (is !== 'running') problems.push(`${name} is ${is}`)
   }
-  if (report === null) return [...problems, 'no MDM answers']
+  problems.push(...clusterProblems(state, cluster))
+  if (report === null) return [...problems, cluster === null ? 'no MDM answers' : 'no MDM is master']
   for (const sds of report.sdss) if (!sds.connected) problems.push(`${sds.name} is not connected to the MDM`)
   for (const process of state.processes)
     if (process.role === 'sdc' && !report.sdcs.some(sdc => sdc.name === process.name && sdc.connected))
@@ -39,5 +41,20 @@ export function problemsOf(
     const volume = report.volumes.find(candidate => candidate.id === mapping.volumeId)
     problems.push(`volume ${volume?.name} at ${sdc.name}: ${door?.error ?? 'not exported yet'}`)
   }
+  return problems
+}
+
+/** A cluster that was changed after it was made is as it is wanted, whatever it was made with. */
+function clusterProblems({ provisioned, topology }: LocalState, cluster: ClusterReport | null): string[] {
+  if (cluster === null) return []
+  const problems: string[] = []
+  if (!provisioned && cluster.mode !== topology.mdms)
+    problems.push(`the MDM cluster has not ${topology.mdms} members yet`)
+  if (cluster.changing) problems.push('members of the MDM cluster are being changed')
+  if (cluster.state === 'Error') problems.push(`the MDM cluster: ${cluster.detail ?? 'there is no master'}`)
+  else
+    for (const { name, role, status, detail } of cluster.mdms)
+      if (role !== 'Standby' && status !== 'Normal')
+        problems.push(`MDM ${name} is ${status.toLowerCase()}${detail ? ` (${detail})` : ''}`)
   return problems
 }

@@ -1,5 +1,6 @@
 import { deviceBytesMin, nameLengthMax } from '../../base/limits.js'
 import { GiB, volumeStepBytes } from '../../base/units.js'
+import type { ClusterMode } from '../../model/objects.js'
 import { Mistakes } from '../format/failure.js'
 import { formatSize, parseSize } from '../format/size.js'
 
@@ -11,7 +12,7 @@ export interface VolumeWish {
 
 /** The shape of a local cluster: fixed when it is made. */
 export interface Topology {
-  mdms: number
+  mdms: ClusterMode
   sdss: number
   /** 0: every SDS is a fault unit of its own. */
   faultSets: number
@@ -79,9 +80,7 @@ export function parseUpOptions(texts: UpTexts): UpOptions {
 
   if (texts.mdms !== undefined && !['1', '3', '5'].includes(texts.mdms))
     mistakes.push(`--mdms ${texts.mdms}: an MDM cluster has 1, 3 or 5 members`)
-  else if (texts.mdms !== undefined && texts.mdms !== '1')
-    mistakes.push(`--mdms ${texts.mdms}: this version has one MDM only; leave --mdms out or give 1`)
-  else put('mdms', texts.mdms === undefined ? undefined : 1)
+  else put('mdms', texts.mdms === undefined ? undefined : (Number(texts.mdms) as ClusterMode))
   put('sdss', number('--sdss', texts.sdss, 2, 64))
   put('faultSets', number('--fault-sets', texts.faultSets, 0, 64))
   put('devicesPerSds', number('--devices', texts.devices, 1, 64))

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { stringify } from 'yaml'
 import { StorageError } from '../../base/errors.js'
+import type { MdmKind } from '../../model/objects.js'
 import type { Topology } from './options.js'
 import { type LocalProcess, type LocalState, mdmAddresses, processDir, type Role, spell } from './state.js'
 
@@ -41,13 +42,22 @@ export function planCluster(dir: string, topology: Topology, ports: readonly num
 export const faultSetOfSds = (topology: Topology, sds: number): string | null =>
   topology.faultSets === 0 ? null : `fs-${((sds - 1) % topology.faultSets) + 1}`
 
+/** The first MDMs are managers, mdm-1 the one that creates the system; the tie breakers come last. */
+export const mdmKindOf = (topology: Topology, mdm: number): MdmKind =>
+  mdm <= (topology.mdms + 1) / 2 ? 'manager' : 'tieBreaker'
+
 /** The text of a daemon's configuration file. */
 export function configTextOf(dir: string, state: LocalState, { name, role, ...process }: LocalProcess): string {
   const directory = join(processDir(dir, name), 'state')
   const mdm = mdmAddresses(state).map(spell)
   const common = { name, directory, metrics: { listen: spell(process.metrics) }, log: { level: 'info' } }
   const own = {
-    mdm: () => ({ listen: spell(process.address!), system: { name: 'local' } }),
+    mdm: () => {
+      const kind = mdmKindOf(state.topology, Number(name.replace('mdm-', '')))
+      // An MDM that has lost its disk waits to be attached; it never makes a second system.
+      const creates = state.topology.mdms === 1 || (name === 'mdm-1' && !state.provisioned)
+      return { listen: spell(process.address!), kind, system: creates ? { name: 'local' } : { create: false } }
+    },
     sds: () => ({
       listen: spell(process.address!),
       mdm,

@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { StorageError } from '../../base/errors.js'
-import type { SystemReport } from '../../wire/control.js'
-import { withMdm } from '../mdm-session.js'
+import type { Endpoint } from '../../model/objects.js'
+import type { ClusterReport, SystemReport } from '../../wire/control.js'
+import { askMdmCluster, withMdm } from '../mdm-session.js'
 import { readClusterFile, writeClusterFile } from './cluster-file.js'
 import { detachKernelDevices, findKernelDevices } from './kernel-devices.js'
 import { type RunState, runStateOf, signalProcess, startProcess, waitUntilDown } from './process-table.js'
@@ -12,14 +13,23 @@ import { ended } from './up.js'
 const stopWaitMs = 35_000
 const startWaitMs = 30_000
 
-/** The state of the system as its MDM tells it, or null if none answers soon. */
-export async function askReport(state: LocalState, connectTimeoutMs = 2_000): Promise<SystemReport | null> {
-  const mdmRuns = state.processes.some(process => process.role === 'mdm' && runStateOf(process.identity) === 'running')
-  if (!mdmRuns) return null
+/** The state of the system as its master MDM tells it, or null if none answers soon. */
+export async function askReport(state: LocalState, connectTimeoutMs = 3_000): Promise<SystemReport | null> {
+  const where = { addresses: mdmAddresses(state), systemId: state.systemId, connectTimeoutMs }
+  return ifAnyRuns(state, () => withMdm(where, mdm => mdm.request('query', {}, { timeoutMs: 10_000 })))
+}
+
+/** The MDM cluster as any of its members tells it, or null if none answers soon. */
+export async function askCluster(state: LocalState): Promise<ClusterReport | null> {
+  const where = { addresses: mdmAddresses(state), systemId: state.systemId }
+  return ifAnyRuns(state, async () => (await askMdmCluster(where)).report)
+}
+
+async function ifAnyRuns<T>(state: LocalState, ask: () => Promise<T>): Promise<T | null> {
+  const runs = state.processes.some(process => process.role === 'mdm' && runStateOf(process.identity) === 'running')
+  if (!runs) return null
   try {
-    return await withMdm({ addresses: mdmAddresses(state), systemId: state.systemId, connectTimeoutMs }, mdm =>
-      mdm.request('query', {}, { timeoutMs: 10_000 }),
-    )
+    return await ask()
   } catch (error) {
     // An MDM in an empty directory is another system's until it has imported this one's configuration.
     const none = ['UNREACHABLE', 'TIMED_OUT', 'WRONG_SYSTEM']
@@ -143,13 +153,24 @@ async function answersMetrics({ metrics }: LocalProcess): Promise<boolean> {
 }
 
 async function isConnected(state: LocalState, { role, name, address }: LocalProcess): Promise<boolean> {
-  if (role === 'mdm') return (await askReport({ ...state, systemId: null })) !== null
+  if (role === 'mdm') return isTakingPart(state, address!)
   const report = await askReport(state)
   // While the system stands still everybody waits for all others to come.
   if (report === null || report.system.recovery) return true
   if (role === 'sdc') return report.sdcs.some(sdc => sdc.name === name && sdc.connected)
   const sds = report.sdss.find(candidate => candidate.endpoint.port === address!.port)
   return sds === undefined || sds.connected
+}
+
+/** One of several MDMs may wait for the others. */
+async function isTakingPart({ topology }: LocalState, address: Endpoint): Promise<boolean> {
+  try {
+    const { report } = await askMdmCluster({ addresses: [address] })
+    return topology.mdms > 1 || report.self.role === 'Master'
+  } catch (error) {
+    if (error instanceof StorageError && error.code === 'UNREACHABLE') return false
+    throw error
+  }
 }
 
 /** Puts the processes into `cluster.json`, and leaves the rest of it as it is. */

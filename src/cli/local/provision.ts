@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { errorTable, StorageError } from '../../base/errors.js'
 import { labelBytes } from '../../core/store/index.js'
-import type { MdmClient } from '../../mdm-client/client.js'
+import type { MdmClient } from '../../mdm-client/index.js'
 import type { SystemReport } from '../../wire/control.js'
 import type { VolumeWish } from './options.js'
-import { faultSetOfSds } from './plan.js'
+import { faultSetOfSds, mdmKindOf } from './plan.js'
 import { devicePath, type LocalState } from './state.js'
 
 export const domainName = 'pd1'
@@ -26,12 +26,31 @@ export interface Provisioning {
 /** Makes what the topology and the wishes name and the system lacks. May be called again after it was interrupted. */
 export async function provision(work: Provisioning): Promise<void> {
   const { mdm, state } = work
+  if (!state.provisioned) await formMdmCluster(work)
   const report = await mdm.request('query', {})
   if (!state.provisioned) {
     await addDomainAndPool(work, report)
     await addServers(work, report)
   }
   await addVolumes(work, await mdm.request('query', {}))
+}
+
+/** mdm-1 has made the system; the others are attached to it, and become members. */
+async function formMdmCluster(work: Provisioning): Promise<void> {
+  const { mdm, state, progress } = work
+  const mode = state.topology.mdms
+  if (mode === 1) return
+  const processes = state.processes.filter(({ role }) => role === 'mdm')
+  const before = await mdm.request('queryCluster', {})
+  for (const [index, { name, address }] of processes.entries()) {
+    if (before.mdms.some(known => known.name === name)) continue
+    const kind = mdmKindOf(state.topology, index + 1)
+    await untilDaemonIsThere(work, () => mdm.request('addStandbyMdm', { name, endpoint: address!, kind }))
+  }
+  const { mdms } = await mdm.request('queryCluster', {})
+  const add = mdms.filter(({ membership }) => membership !== 'member').map(({ id }) => id)
+  if (add.length > 0) await untilDaemonIsThere(work, () => mdm.request('switchClusterMode', { mode, add }))
+  progress(`made an MDM cluster of ${mode} members`)
 }
 
 async function addDomainAndPool({ mdm, state, progress }: Provisioning, report: SystemReport): Promise<void> {

@@ -5,12 +5,14 @@ import { formatTable } from '../format/table.js'
 import { type ClusterFile, describeCluster } from './cluster-file.js'
 import { problemsOf } from './health.js'
 import type { RunState } from './process-table.js'
-import { askReport, runStatesOf } from './processes.js'
+import { askCluster, askReport, runStatesOf } from './processes.js'
 import { readState } from './state.js'
 
 export interface LocalStatus extends ClusterFile {
   healthy: boolean
   problems: string[]
+  /** null: no MDM answers. `master` is null while there is none. */
+  mdmCluster: { mode: number | null; state: string; master: string | null } | null
   processes: (ClusterFile['processes'][number] & { state: RunState })[]
   pools: {
     name: string
@@ -24,14 +26,21 @@ export interface LocalStatus extends ClusterFile {
 export async function statusOf(dir: string): Promise<LocalStatus> {
   const state = readState(dir)
   const runStates = runStatesOf(state)
-  const report = await askReport(state)
+  const cluster = await askCluster(state)
+  // Without a master nobody needs to look for one.
+  const report = cluster === null || cluster.state === 'Error' ? null : await askReport(state)
   const file = describeCluster(dir, state, report)
-  const problems = problemsOf(state, report, runStates)
+  const problems = problemsOf(state, report, cluster, runStates)
   return {
     ...file,
     processes: file.processes.map(process => ({ ...process, state: runStates.get(process.name)! })),
     healthy: problems.length === 0,
     problems,
+    mdmCluster: cluster && {
+      mode: cluster.mode,
+      state: cluster.state,
+      master: cluster.mdms.find(({ id }) => id === cluster.masterId)?.name ?? null,
+    },
     pools: (report?.pools ?? []).map(({ name, capacity, slices, rebuild, rebalance }) => ({
       name,
       capacity: { ...capacity },
@@ -47,6 +56,7 @@ export function formatStatus(dir: string, status: LocalStatus): string {
   const parts = [
     `Local cluster in ${resolve(dir)} (system ${status.systemId ?? 'not known yet'}): ${word}`,
     ...status.problems.map(problem => `    ${problem}`),
+    mdmLine(status.mdmCluster),
     '',
     formatTable(
       ['Process', 'State', 'PID', 'Address', 'Metrics'],
@@ -84,6 +94,11 @@ export function formatStatus(dir: string, status: LocalStatus): string {
     )
   return parts.join('\n')
 }
+
+const mdmLine = (cluster: LocalStatus['mdmCluster']): string =>
+  cluster === null
+    ? 'MDM cluster: no MDM answers'
+    : `MDM cluster: ${cluster.mode ?? '?'} ${cluster.mode === 1 ? 'member' : 'members'}, ${cluster.state}, master ${cluster.master ?? 'none'}`
 
 /** Moves wait until everything has two copies. */
 function fillingWord({

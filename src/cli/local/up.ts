@@ -2,7 +2,7 @@ import { closeSync, existsSync, constants as fsConstants, mkdirSync, openSync, r
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { StorageError } from '../../base/errors.js'
-import type { MdmClient } from '../../mdm-client/client.js'
+import type { MdmClient } from '../../mdm-client/index.js'
 import { writeAtomically } from '../format/atomic.js'
 import { Mistakes } from '../format/failure.js'
 import { withMdm } from '../mdm-session.js'
@@ -65,6 +65,7 @@ export async function bringUp(
     })
     state.systemId = report.system.id
     state.provisioned = true
+    for (const process of state.processes) if (process.role === 'mdm') writeConfig(dir, state, process)
     writeState(dir, state)
     return { file: writeClusterFile(dir, state, report), started: started.map(process => process.name) }
   } catch (error) {
@@ -98,12 +99,14 @@ async function makeCluster(dir: string, options: UpOptions, progress: (sentence:
   const state = planCluster(dir, topology, await findFreePorts(portCountOf(topology)))
   for (const process of state.processes) {
     mkdirSync(join(processDir(dir, process.name), 'state'), { recursive: true, mode: 0o755 })
-    if (!existsSync(configPath(dir, process.name)))
-      writeAtomically(configPath(dir, process.name), configTextOf(resolve(dir), state, process))
+    if (!existsSync(configPath(dir, process.name))) writeConfig(dir, state, process)
   }
   writeState(dir, state)
   return state
 }
+
+const writeConfig = (dir: string, state: LocalState, process: LocalProcess): void =>
+  writeAtomically(configPath(dir, process.name), configTextOf(resolve(dir), state, process))
 
 function allowsDirectIo(dir: string): boolean {
   const probe = join(resolve(dir), `.direct-${process.pid}`)
@@ -130,7 +133,7 @@ async function waitForMdm<T>({ state, checkAlive }: Waiting, work: (mdm: MdmClie
     let reached = false
     try {
       return await withMdm(
-        { addresses: mdmAddresses(state), systemId: state.systemId, connectTimeoutMs: 1_000 },
+        { addresses: mdmAddresses(state), systemId: state.systemId, connectTimeoutMs: 3_000 },
         async mdm => {
           reached = true
           return work(mdm)
@@ -154,7 +157,7 @@ async function waitUntilHealthy(
   for (;;) {
     const report = await mdm.request('query', {})
     const runStates = new Map(state.processes.map(process => [process.name, runStateOf(process.identity)]))
-    const problems = problemsOf(state, report, runStates)
+    const problems = problemsOf(state, report, await mdm.request('queryCluster', {}), runStates)
     if (problems.length === 0) return report
     const sentence = `waiting: ${problems[0]}${problems.length > 1 ? `, and ${problems.length - 1} more` : ''}`
     if (sentence !== said && performance.now() > saidAtMs + 2_000) {

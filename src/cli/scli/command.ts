@@ -1,4 +1,4 @@
-import type { MdmClient } from '../../mdm-client/client.js'
+import type { ClusterAnswer, MdmClient } from '../../mdm-client/index.js'
 import type { SystemReport } from '../../wire/control.js'
 
 /** An option that takes a value. `parse` throws an Error whose message says what is acceptable. */
@@ -34,8 +34,8 @@ export interface Answer {
 export interface CommandContext {
   mdm: Pick<MdmClient, 'request'>
   report(): Promise<SystemReport>
-  /** Where the MDM was found, for commands that name it. */
-  mdmAddress: string
+  /** The MDM cluster as its master tells it, or else any member. */
+  cluster(): Promise<ClusterAnswer>
 }
 
 /**
@@ -54,6 +54,8 @@ export interface Command<O extends OptionTable = OptionTable> {
   shorts?: Record<string, keyof O & string>
   /** Destructive: asked on a terminal, `--i_am_sure` elsewhere. */
   confirm?: string
+  /** It asks `cluster` only, which answers without a master, too. */
+  needsNoMaster?: boolean
   run(values: ValuesOf<O>, context: CommandContext): Promise<Answer>
 }
 

@@ -1,9 +1,9 @@
-import { isIP } from 'node:net'
+import { AssertionError } from '../../base/assert.js'
 import { StorageError } from '../../base/errors.js'
 import type { Endpoint } from '../../model/objects.js'
 import { Mistakes, printFailure } from '../format/failure.js'
 import { addressOfCluster, refreshClusterFile } from '../local/cluster-file.js'
-import { withMdm } from '../mdm-session.js'
+import { askMdmCluster, withMdm } from '../mdm-session.js'
 import { type Invocation, mdmPortDefault, parseCommandLine } from './arguments.js'
 import type { Answer, CommandContext } from './command.js'
 import { commands } from './commands/index.js'
@@ -23,22 +23,23 @@ export async function runScli(argv: readonly string[], env: NodeJS.ProcessEnv = 
     const { command, values, globals } = parsed.invocation
     const where = await findMdm(globals, env)
     if (command.confirm && !globals.i_am_sure) await confirm(command.confirm, command.verb)
-    const answer = await withMdm(where, async mdm => {
-      const context: CommandContext = {
-        mdm,
-        report: () => mdm.request('query', {}),
-        mdmAddress: where.addresses.map(spellAddress).join(','),
-      }
+    const work = async (mdm: CommandContext['mdm']) => {
+      const cluster = () => askMdmCluster(where)
+      const context: CommandContext = { mdm, cluster, report: () => mdm.request('query', {}) }
       const answer = await command.run(values as never, context)
       if (typeof globals.dir === 'string' && changesVolumes(parsed.invocation))
         await keepClusterFile(globals.dir, context.report)
       return answer
-    })
-    printAnswer(answer, json)
+    }
+    printAnswer(await (command.needsNoMaster ? work({ request: noMaster }) : withMdm(where, work)), json)
     return 0
   } catch (error) {
     return printFailure(error, { json })
   }
+}
+
+function noMaster(): never {
+  throw new AssertionError('a command that needs no master asks it for nothing')
 }
 
 function helpOn(topic: Extract<ReturnType<typeof parseCommandLine>, { kind: 'help' }>['topic']): string {
@@ -85,8 +86,6 @@ function printAnswer(answer: Answer, json: boolean): void {
 function print(text: string): void {
   process.stdout.write(`${text}\n`)
 }
-
-const spellAddress = ({ host, port }: Endpoint): string => (isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`)
 
 /** Printing into a pipe whose reader has gone is no error of ours. */
 process.stdout.on('error', error => {

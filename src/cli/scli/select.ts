@@ -1,6 +1,6 @@
 import { StorageError } from '../../base/errors.js'
 import type { Endpoint } from '../../model/objects.js'
-import type { SystemReport } from '../../wire/control.js'
+import type { ClusterMdm, ClusterReport, SystemReport } from '../../wire/control.js'
 import { suggest } from '../format/suggest.js'
 import { idValue, nameValue, text } from './values.js'
 
@@ -99,6 +99,21 @@ export const sdcOf = (report: SystemReport, given: Given) =>
     sdc_ip: (sdc, want) => sdc.address !== null && isAt(sdc.address, want),
   })
 
+/** The MDMs that `PREFIX_id`, `PREFIX_name` and `PREFIX_ip` name, each a list with commas; [] where none is given. */
+export function mdmsOf({ mdms }: ClusterReport, given: Given, prefix: string): ClusterMdm[] {
+  const tests = {
+    [`${prefix}_id`]: (mdm: ClusterMdm, want: string) => mdm.id === want.toLowerCase().replace(/^0x/, ''),
+    [`${prefix}_name`]: (mdm: ClusterMdm, want: string) => mdm.name === want,
+    [`${prefix}_ip`]: (mdm: ClusterMdm, want: string) => isAt(mdm.endpoint, want),
+  }
+  return Object.keys(tests).flatMap(option =>
+    String(given[option] ?? '')
+      .split(',')
+      .filter(want => want !== '')
+      .map(want => pick(mdms, 'MDM', { [option]: want.trim() }, tests)),
+  )
+}
+
 const isAt = (endpoint: Endpoint, want: string): boolean =>
   endpoint.host === want || `${endpoint.host}:${endpoint.port}` === want
 
@@ -139,4 +154,5 @@ const listVerb: Record<string, string> = {
   SDC: '--query_all_sdc',
   volume: '--query_all_volumes',
   device: '--query_all_devices',
+  MDM: '--query_cluster',
 }

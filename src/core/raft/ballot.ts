@@ -1,4 +1,5 @@
 import { assert } from '../../base/assert.js'
+import { mutate } from '../../base/mutation.js'
 import type { Outbox } from './outbox.js'
 import { isAtLeast } from './position.js'
 import type { MemberId, Position, RaftMessage } from './types.js'
@@ -60,7 +61,7 @@ export class Ballot {
   }
 
   voteFor(candidate: MemberId): void {
-    assert(this.#vote === null || this.#vote === candidate, 'a term has one vote')
+    assert(this.#vote === null || this.#vote === candidate || mutate('raft-vote-twice'), 'a term has one vote')
     if (this.#vote === candidate) return
     this.#vote = candidate
     this.#outbox.hardStateChanged()
@@ -79,7 +80,7 @@ export class Ballot {
   grants(request: VoteRequest, newest: Position): boolean {
     const isFree = request.isPre
       ? request.term > this.#term
-      : this.#vote === request.from || (this.#vote === null && this.#leader === null)
-    return isFree && isAtLeast(request.last, newest)
+      : this.#vote === request.from || (this.#vote === null && this.#leader === null) || mutate('raft-vote-twice')
+    return isFree && (isAtLeast(request.last, newest) || mutate('raft-vote-without-looking-at-the-log'))
   }
 }

@@ -74,7 +74,7 @@ export class Leader {
 
   read(reader: Reader): void {
     const { log } = this.#core
-    if (log.commit < this.#firstIndex) {
+    if (log.commit < this.#firstIndex && !mutate('raft-read-before-the-own-term')) {
       this.#earlyReaders.push(reader)
       return
     }
@@ -143,7 +143,7 @@ export class Leader {
     const isNew = progress.accepted(index)
     if (progress.state === 'probe' || (progress.state === 'snapshot' && progress.match >= log.base.index))
       progress.becomeReplicate()
-    if (isNew || progress.match === log.lastIndex)
+    if (progress.state === 'replicate' && (isNew || progress.match === log.lastIndex))
       standing.gotOn(Math.max(log.commit, this.#firstIndex - 1) - progress.match)
   }
 
@@ -193,8 +193,13 @@ export class Leader {
   /** An entry commits when a majority has it and every full member that still answers, this one included. */
   #commit(): void {
     const { log, ballot } = this.#core
-    const majority = majorityReached(votersOf(this.#members).map(({ id }) => this.#matchOf(id)))
-    const index = Math.min(majority, ...this.#fullInStep().map(({ id }) => this.#matchOf(id)))
+    const inStep = this.#fullInStep()
+    // While this member leaves, and of those that stay no full one answers.
+    if (inStep.length === 0) return
+    const voters = mutate('raft-count-learners') ? this.#members : votersOf(this.#members)
+    const matches = voters.map(({ id }) => this.#matchOf(id))
+    const majority = majorityReached(matches)
+    const index = Math.min(majority, ...inStep.map(({ id }) => this.#matchOf(id)))
     // An entry of an older term may be on a majority and yet be replaced (dissertation, figure 3.7).
     if (index <= log.commit || (log.termAt(index) !== ballot.term && !mutate('raft-commit-an-older-term'))) return
     log.commitTo(index)
@@ -213,7 +218,9 @@ export class Leader {
       this.#send(member.id, {
         type: 'heartbeat',
         // Beyond `match` the member may have other entries than the leader.
-        commit: isManager ? Math.min(log.commit, progress.match) : 0,
+        commit: isManager
+          ? Math.min(log.commit, mutate('raft-commit-what-may-differ') ? log.commit : progress.match)
+          : 0,
         round: this.#round,
         members: isManager ? null : this.#members,
       })
@@ -225,7 +232,9 @@ export class Leader {
       id === this.#self ? this.#round : (this.#peers.get(id)?.round ?? 0),
     )
     const { outbox } = this.#core
-    for (const { reader, index } of this.#reads.takeConfirmed(majorityReached(rounds)))
+    for (const { reader, index } of this.#reads.takeConfirmed(
+      mutate('raft-read-without-a-round') ? this.#round : majorityReached(rounds),
+    ))
       if ('token' in reader) outbox.out.reads.push({ token: reader.token, index })
       else this.#send(reader.from, { type: 'readIndexAnswer', context: reader.context, index })
   }
@@ -272,11 +281,14 @@ export class Leader {
     const voters = votersOf(this.#members)
     const inStep = this.#fullInStep()
     const quorum = quorumOf(voters.length)
-    if (inStep.length >= quorum) return
-    const index = Math.min(...inStep.map(({ id }) => this.#matchOf(id)))
+    if (inStep.length === 0 || (inStep.length >= quorum && !mutate('raft-offer-the-witness-first'))) return
+    const full = mutate('raft-offer-the-witness-first') ? [this.#core.options.self] : inStep.map(({ id }) => id)
+    const index = Math.min(...full.map(id => this.#matchOf(id)))
     if (index < this.#firstIndex) return
     const witnesses = voters.filter(member => member.kind === 'tieBreaker').map(({ id }) => this.#peers.get(id)!)
-    const ready = witnesses.filter(peer => peer.isActive && peer.round >= this.#offerRound)
+    const ready = witnesses.filter(
+      peer => peer.isActive && (peer.round >= this.#offerRound || mutate('raft-offer-without-a-round')),
+    )
     if (inStep.length + ready.length < quorum) return
     for (const peer of ready) {
       if (index <= peer.progress.match || index <= peer.offered) continue
@@ -299,20 +311,24 @@ export class Leader {
     const { log } = this.#core
     if (this.#transfer) return 'the leadership is being handed over; try again'
     if (this.#isWindowFull) return 'too many changes wait to be committed; try again'
-    if (!log.areMembersCommitted) return 'another change of the members is under way; try again when it is committed'
-    if (log.commit < this.#firstIndex) return 'nothing of this term is committed yet; try again'
+    if (!log.areMembersCommitted && !mutate('raft-change-members-twice-at-once'))
+      return 'another change of the members is under way; try again when it is committed'
+    if (log.commit < this.#firstIndex && !mutate('raft-change-members-before-the-own-term'))
+      return 'nothing of this term is committed yet; try again'
     const change = memberChange(this.#members, members)
     if ('refused' in change) return change.refused
     if (change.kind === 'promote' && !this.#hasCaughtUp(change.member))
       return `${change.member.id} does not answer or has not caught up yet`
+    if (!fullVotersOf(members).some(({ id }) => this.#fullInStep().some(member => member.id === id)))
+      return 'no manager that has caught up would be left that votes'
     if (this.#answering(members) < quorumOf(votersOf(members).length))
       return 'a majority of the new voters does not answer'
     return null
   }
 
   #hasCaughtUp({ id, kind }: Member): boolean {
-    const peer = this.#peers.get(id)!
-    return peer.isActive && (kind === 'tieBreaker' || peer.standing.isInStep)
+    const peer = this.#peers.get(id)
+    return peer?.isActive === true && (kind === 'tieBreaker' || peer.standing.isInStep)
   }
 
   #syncPeers(): void {
@@ -340,6 +356,7 @@ export class Leader {
 
   /** What is durable there: of a leader's own entries, too, only what its disk has. */
   #matchOf(id: MemberId): number {
+    if (id === this.#self && mutate('raft-count-the-own-unsynced-write')) return this.#core.log.lastIndex
     return id === this.#self ? this.#core.log.stable : (this.#peers.get(id)?.progress.match ?? 0)
   }
 

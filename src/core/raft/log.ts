@@ -1,4 +1,5 @@
 import { assert } from '../../base/assert.js'
+import { mutate } from '../../base/mutation.js'
 import type { Entry, Member, Position, Recovered, SnapshotHead } from './types.js'
 
 /**
@@ -55,6 +56,11 @@ export class RaftLog {
     return this.#lists.at(-1)!.index <= this.#commit
   }
 
+  /** The list that counts again should the newest one, which is not committed, be replaced; else the newest one. */
+  get membersBefore(): readonly Member[] {
+    return this.areMembersCommitted ? this.members : this.#lists.at(-2)!.members
+  }
+
   /** Null: compacted away, or not there yet. */
   termAt(index: number): number | null {
     if (index === this.#base.index) return this.#base.term
@@ -93,7 +99,9 @@ export class RaftLog {
    * on, all are replaced. Returns the first index that is new, null if none is.
    */
   merge(entries: readonly Entry[]): number | null {
-    const fresh = entries.findIndex(entry => !this.has(entry))
+    const fresh = entries.findIndex(
+      entry => !this.has(entry) || (mutate('raft-replace-what-is-the-same') && entry.index > this.#commit),
+    )
     if (fresh < 0) return null
     const { index } = entries[fresh]!
     assert(index > this.#commit, 'a committed entry is never replaced')

@@ -1,4 +1,5 @@
 import { assert } from '../../base/assert.js'
+import { mutate } from '../../base/mutation.js'
 import { Ballot, type VoteRequest } from './ballot.js'
 import { Campaign } from './campaign.js'
 import type { RaftCore } from './core.js'
@@ -68,7 +69,7 @@ export class Manager implements Raft, RaftCore {
   }
 
   campaign(): void {
-    if (this.#leading || !this.#isVoter) return
+    if (this.#leading || !this.#mayLead) return
     this.ballot.forgetLeader()
     this.#failReads()
     this.#begin(new Campaign({ isPre: true, isTransfer: false, heard: [] }))
@@ -196,7 +197,7 @@ export class Manager implements Raft, RaftCore {
         this.#leading?.offerAnswered(message.from, message.index)
         break
       case 'timeoutNow':
-        if (!this.#leading && this.#isVoter)
+        if (!this.#leading && this.#mayLead)
           this.#begin(new Campaign({ isPre: false, isTransfer: true, heard: [message.from] }))
         break
       case 'readIndex':
@@ -313,7 +314,7 @@ export class Manager implements Raft, RaftCore {
     const { log } = this
     // What is committed here is the same everywhere.
     if (prev.index < log.commit) this.#promise(from, { type: 'appendAnswer', index: log.commit })
-    else if (log.has(prev)) {
+    else if (log.has(prev) || (mutate('raft-append-without-looking') && prev.index <= log.lastIndex)) {
       const changed = log.merge(entries)
       if (changed !== null) this.outbox.entriesChanged(changed)
       const index = prev.index + entries.length
@@ -360,8 +361,13 @@ export class Manager implements Raft, RaftCore {
     return { term: this.ballot.term, vote: this.ballot.vote, commit: this.log.commit }
   }
 
-  get #isVoter(): boolean {
-    return isVoter(this.log.members, this.options.self)
+  /**
+   * A voter, or one that is about to leave: until that is committed, nobody else may have the entries that the others
+   * need (dissertation 4.2.2).
+   */
+  get #mayLead(): boolean {
+    const { self } = this.options
+    return isVoter(this.log.members, self) || isVoter(this.log.membersBefore, self)
   }
 
   get #role(): RoleChange {
@@ -371,7 +377,7 @@ export class Manager implements Raft, RaftCore {
   get #roleName(): RaftRole {
     if (this.#leading) return 'leader'
     if (this.#campaign) return this.#campaign.isPre ? 'preCandidate' : 'candidate'
-    return this.#isVoter ? 'follower' : 'learner'
+    return this.#mayLead ? 'follower' : 'learner'
   }
 
   #takeRole(): RoleChange | null {

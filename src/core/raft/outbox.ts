@@ -1,4 +1,5 @@
 import { assert } from '../../base/assert.js'
+import { mutate } from '../../base/mutation.js'
 import type { RaftLog } from './log.js'
 import type { HardState, MemberId, RaftEffects, RaftMessage, RaftWrite } from './types.js'
 
@@ -46,7 +47,8 @@ export class Outbox {
 
   /** `message` may be to this member itself; `persisted` returns it then. */
   sendWhenDurable(message: RaftMessage): void {
-    if (this.#isDirty) this.#held.push(message)
+    if (mutate('raft-skip-the-sync') && message.to !== this.#self) this.send(message)
+    else if (this.#isDirty) this.#held.push(message)
     else if (this.#inFlight.length > 0) this.#inFlight.at(-1)!.held.push(message)
     else this.send(message)
   }
@@ -80,12 +82,9 @@ export class Outbox {
       log: touchesLog ? { from: snapshot ? 1 : from!, upTo: log!.lastIndex } : null,
       held: this.#held,
     })
-    const write = {
-      token,
-      hardState: this.#hardStateChanged || touchesLog ? hardState : null,
-      entries,
-      ...this.#unwritten,
-    }
+    const promised = mutate('raft-forget-the-vote') ? { ...hardState, vote: null } : hardState
+    const writesHardState = this.#hardStateChanged || touchesLog
+    const write = { token, hardState: writesHardState ? promised : null, entries, ...this.#unwritten }
     this.#hardStateChanged = false
     this.#entriesFrom = null
     this.#unwritten = nothing

@@ -25,7 +25,8 @@ export class Peer {
     this.member = member
     this.#electionTicks = timing.electionTicks
     this.progress = new Progress(next, limits.inflightMax)
-    this.standing = new Standing(timing.electionTicks, limits.entriesPerAppendMax, from.patience)
+    const windowEntries = limits.entriesPerAppendMax * limits.inflightMax
+    this.standing = new Standing(timing.electionTicks, windowEntries, from.patience)
     this.silentTicks = from.silentTicks
   }
 
@@ -35,6 +36,6 @@ export class Peer {
 
   get status(): MemberProgress {
     const { match, state } = this.progress
-    return { match, state, isActive: this.isActive, isInStep: this.standing.isInStep }
+    return { match, state, isActive: this.isActive, isInStep: this.standing.isInStep && this.member.kind === 'manager' }
   }
 }

@@ -1,8 +1,8 @@
 /**
  * Whether a full member "still answers" (design section 8), so that commits wait for it and tie breakers are offered
  * nothing that it lacks. Answering means acknowledging: whoever is heard but does not get on, or is far behind, is out
- * of step. It is back in step with an acknowledgement that brings it within `lagMax` entries of the leader: one append
- * away, so that commits never wait for a long catching-up.
+ * of step. It is back in step with an acknowledgement that brings it within `lagMax` entries of the leader: what may be
+ * under way at once, so that commits never wait for a long catching-up.
  */
 export class Standing {
   readonly #patienceTicks: number

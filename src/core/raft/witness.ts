@@ -1,4 +1,5 @@
 import { assert } from '../../base/assert.js'
+import { mutate } from '../../base/mutation.js'
 import { Ballot, type VoteRequest } from './ballot.js'
 import { Outbox } from './outbox.js'
 import { isAtLeast } from './position.js'
@@ -54,7 +55,8 @@ export class Witness implements Raft {
   }
 
   #answerVote(request: VoteRequest): void {
-    const isGranted = this.#ballot.grants(request, this.#mark)
+    const newest = mutate('raft-witness-votes-blindly') ? { term: 0, index: 0 } : this.#mark
+    const isGranted = this.#ballot.grants(request, newest)
     if (isGranted && !request.isPre) this.#ballot.voteFor(request.from)
     const term = isGranted ? request.term : this.#ballot.term
     const body = { type: 'voteAnswer', isPre: request.isPre, isGranted } as const
@@ -74,9 +76,9 @@ export class Witness implements Raft {
     this.#hear(from)
     const offered = { term, index }
     // An offer that was overtaken by a newer one takes nothing back: what was acknowledged may have been committed.
-    if (!isAtLeast(this.#mark, offered)) {
+    if (!isAtLeast(this.#mark, offered) || mutate('raft-mark-goes-back')) {
       this.#mark = offered
-      this.#outbox.write({ mark: offered })
+      if (!mutate('raft-forget-the-mark')) this.#outbox.write({ mark: offered })
     }
     assert(this.#mark.term === term, 'nothing newer than the term was accepted')
     const body = { type: 'offerAnswer', index: this.#mark.index } as const

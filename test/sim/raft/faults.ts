@@ -21,16 +21,16 @@ export class Faults {
     if (random.integer(2) === 0) network.heal()
     switch (fault) {
       case 'crash':
-        this.#crash(one, random.integer(4 * electionTime))
+        this.crash(one, random.integer(4 * electionTime))
         break
       case 'blink':
-        this.#crash(one, random.integer(20))
+        this.crash(one, random.integer(20))
         break
       case 'crash-all':
-        for (const member of up) this.#crash(member, random.integer(2 * electionTime))
+        for (const member of up) this.crash(member, random.integer(2 * electionTime))
         break
       case 'isolate':
-        for (const { id } of others) this.#cut(one.id, id)
+        this.isolate(one)
         break
       case 'isolate-one-way':
         for (const { id } of others)
@@ -62,6 +62,9 @@ export class Faults {
       case 'campaign':
         one.campaign()
         break
+      case 'rivals':
+        this.#rivals()
+        break
       case 'burst':
         for (let left = 40; left > 0; left--) this.#leader?.propose(this.#nextId++)
         break
@@ -83,7 +86,21 @@ export class Faults {
     }
   }
 
-  #crash(member: SimMember, awayTime: number): void {
+  /** The leader ends, the others campaign against each other, and one of them ends and comes back meanwhile. */
+  #rivals(): void {
+    const { random, timeline } = this.world
+    for (const member of this.#all) {
+      if (member.isLeading || random.integer(3) === 0) this.crash(member, random.integer(20))
+      for (let times = 2; times > 0; times--) timeline.after(1 + random.integer(60), () => member.campaign())
+      if (random.integer(2) === 0) timeline.after(random.integer(200), () => this.crash(member, random.integer(10)))
+    }
+  }
+
+  isolate({ id }: SimMember): void {
+    for (const other of this.#all) if (other.id !== id) this.#cut(id, other.id)
+  }
+
+  crash(member: SimMember, awayTime: number): void {
     member.crash()
     this.world.timeline.after(1 + awayTime, () => member.start())
   }

@@ -24,12 +24,14 @@ export interface World {
   syncMax: number
   /** Entries that a log keeps before its snapshot, at most; null: nothing is compacted. */
   trailingMax: number | null
+  entriesPerAppendMax: number
+  onLeader(member: SimMember): void
   note(line: string): void
 }
 
 export const tickTime = 10
 export const electionTicks = 10
-const limits = { entriesPerAppendMax: 4, appendBytesMax: 35, inflightMax: 3, uncommittedMax: 30 }
+const limits = { appendBytesMax: 35, inflightMax: 3, uncommittedMax: 30 }
 const applyBeforeSnapshot = 25
 
 /** A driver: carries out what the core decides, on a disk and a network that fail. */
@@ -40,6 +42,8 @@ export class SimMember {
   clockRate = 1
   #life = 0
   #pausedUntil = 0
+  /** What has happened while it stood still. */
+  #postponed: { life: number; action: () => void }[] = []
   #state: SnapshotHead
   #role: RoleChange | null = null
   #isSnapshotting = false
@@ -62,7 +66,11 @@ export class SimMember {
   }
 
   get isLeading(): boolean {
-    return this.raft !== null && this.#role?.role === 'leader'
+    return this.#running !== null && this.#role?.role === 'leader'
+  }
+
+  get #running(): Raft | null {
+    return this.#pausedUntil > this.world.timeline.now ? null : this.raft
   }
 
   get appliedIndex(): number {
@@ -77,12 +85,13 @@ export class SimMember {
     this.#state = this.disk.durable.state
     this.#isSnapshotting = false
     this.#pausedUntil = 0
+    this.#postponed = []
     this.raft = createRaft({
       self: this.id,
       kind: this.self.kind,
       recovered: this.disk.recovered(),
       timing: { electionTicks, heartbeatTicks: 2 },
-      limits,
+      limits: { ...limits, entriesPerAppendMax: this.world.entriesPerAppendMax },
       random: below => this.world.random.integer(below),
       bytesOf: () => 10,
     })
@@ -106,10 +115,19 @@ export class SimMember {
   pause(time: number): void {
     this.world.note(`${this.id} stands still for ${time}`)
     this.#pausedUntil = this.world.timeline.now + time
+    this.world.timeline.after(time, () => this.#wake())
   }
 
   resume(): void {
     this.#pausedUntil = 0
+    this.#wake()
+  }
+
+  #wake(): void {
+    if (this.#pausedUntil > this.world.timeline.now) return
+    const postponed = this.#postponed
+    this.#postponed = []
+    for (const { life, action } of postponed) this.#whenRunning(life, action)
   }
 
   #tick(life: number): void {
@@ -123,9 +141,8 @@ export class SimMember {
 
   #whenRunning(life: number, action: () => void): void {
     if (life !== this.#life || !this.raft) return
-    const left = this.#pausedUntil - this.world.timeline.now
-    if (left > 0) this.world.timeline.after(left, () => this.#whenRunning(life, action))
-    else action()
+    if (this.#running) action()
+    else this.#postponed.push({ life, action })
   }
 
   #later(action: () => void): void {
@@ -141,8 +158,9 @@ export class SimMember {
   }
 
   receiveSnapshot(head: SnapshotHead): boolean {
-    if (!this.raft || this.#pausedUntil > this.world.timeline.now) return false
-    this.raft.snapshotReceived(head)
+    const raft = this.#running
+    if (!raft) return false
+    raft.snapshotReceived(head)
     this.#turn()
     return true
   }
@@ -151,34 +169,39 @@ export class SimMember {
 
   propose(id: number): void {
     const floor = this.world.checker.seen
-    const position = this.raft?.propose({ id })
+    const position = this.#running?.propose({ id })
     if (!position) return
     this.#proposals.set(position.index, { term: position.term, floor })
     this.#turn()
   }
 
   read(): void {
-    if (!this.raft) return
+    const raft = this.#running
+    if (!raft) return
     this.#reads.set(++this.#token, this.world.checker.seen)
-    this.raft.readIndex(this.#token)
+    raft.readIndex(this.#token)
     this.#turn()
   }
 
   change(members: readonly Member[]): boolean {
-    const result = this.raft?.proposeMembers(members)
-    if (!result || 'refused' in result) return false
+    const result = this.#running?.proposeMembers(members)
+    if (!result) return false
+    if ('refused' in result) {
+      this.world.note(`${this.id} refuses to change members: ${result.refused}`)
+      return false
+    }
     this.world.note(`${this.id} proposes ${members.map(({ id, isLearner }) => (isLearner ? `(${id})` : id)).join(' ')}`)
     this.#turn()
     return true
   }
 
   campaign(): void {
-    this.raft?.campaign()
+    this.#running?.campaign()
     this.#turn()
   }
 
   transferTo(id: string): void {
-    if (this.raft?.transferTo(id)) this.world.note(`${this.id} hands over to ${id}`)
+    if (this.#running?.transferTo(id)) this.world.note(`${this.id} hands over to ${id}`)
     this.#turn()
   }
 
@@ -204,6 +227,7 @@ export class SimMember {
     this.world.note(`${this.id} is ${role.role} in ${role.term}, leader ${role.leader}`)
     if (role.role !== 'leader') return
     this.world.checker.leads(this.id, role.term, this.disk)
+    this.world.onLeader(this)
   }
 
   #write({ write }: RaftEffects): void {
@@ -220,8 +244,12 @@ export class SimMember {
   }
 
   #send(message: RaftMessage): void {
-    const { network, members } = this.world
-    network.send(message.from, message.to, () => members.get(message.to)?.receive(message))
+    const { network, members, random } = this.world
+    const life = this.#life
+    network.send(message.from, message.to, () => {
+      // What is still in the buffers of a process that ends may end with it.
+      if (life === this.#life || random.integer(2) === 0) members.get(message.to)?.receive(message)
+    })
   }
 
   #sendSnapshot(to: string): void {

@@ -1,3 +1,4 @@
+import { mutate } from '../../../src/base/mutation.js'
 import type { Member, MemberKind } from '../../../src/core/raft/index.js'
 import { SimMember, type World } from './member.js'
 import type { ChangeName, RaftPlan } from './plan.js'
@@ -55,15 +56,27 @@ export class Operator {
   step(): void {
     const leader = [...this.world.members.values()].find(member => member.isLeading)
     const status = leader?.raft?.status
-    if (!leader || !status?.areMembersCommitted) return
+    if (!leader || !status) return
     const { members } = status
+    this.#tidy(status.members)
     const missing = this.#wanted.find(({ id }) => !members.some(member => member.id === id))
     const surplus = members.find(({ id }) => !this.#wanted.some(member => member.id === id))
     const learner = members.find(({ id, isLearner }) => isLearner && this.#wanted.some(member => member.id === id))
+    const promoted = members.map(member => (member.id === learner?.id ? { ...member, isLearner: false } : member))
     if (missing) leader.change([...members, { ...missing, isLearner: true }])
-    else if (surplus) leader.change(members.filter(({ id }) => id !== surplus.id))
-    else if (learner)
-      leader.change(members.map(member => (member.id === learner.id ? { ...member, isLearner: false } : member)))
+    else if ((!learner || !leader.change(promoted)) && surplus)
+      leader.change(members.filter(({ id }) => id !== surplus.id))
+  }
+
+  /** Who is no member any more ends some time after. */
+  #tidy(members: readonly Member[]): void {
+    for (const [id, member] of this.world.members) {
+      if (members.some(other => other.id === id) || this.#wanted.some(other => other.id === id)) continue
+      this.world.timeline.after(300, () => {
+        member.crash()
+        this.world.members.delete(id)
+      })
+    }
   }
 
   #add(kind: MemberKind): void {
@@ -86,6 +99,11 @@ export class Operator {
     if (!member || !this.#canDoWithout(victim)) return
     this.world.note(`${victim.id} loses its disk`)
     member.crash()
+    if (mutate('raft-wiped-member-keeps-its-identity')) {
+      this.world.members.set(victim.id, new SimMember(this.world, victim, []))
+      this.world.members.get(victim.id)!.start()
+      return
+    }
     this.world.members.delete(victim.id)
     this.#drop(victim)
     this.#add(victim.kind)

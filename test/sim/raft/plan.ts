@@ -18,6 +18,7 @@ export const faultNames = [
   'slow-disk',
   'transfer',
   'campaign',
+  'rivals',
   'burst',
   'drift',
 ] as const
@@ -34,6 +35,7 @@ export interface RaftPlan {
   delayMax: number
   syncMax: number
   trailingMax: number | null
+  entriesPerAppendMax: number
   faults: readonly FaultName[]
   changes: readonly ChangeName[]
   /** Between two of each; chance halves or doubles it. */
@@ -41,6 +43,8 @@ export interface RaftPlan {
   changeEvery: number
   proposeEvery: number
   readEvery: number
+  /** A leader crashes within this time after its election; null: it need not. */
+  leaderLife: number | null
   /** For how long faults come. */
   faultTime: number
   /** One member at a time is lost, and the others have to go on. */
@@ -58,6 +62,7 @@ export function drawPlan(seed: number, random: Random): RaftPlan {
     duplicatePercent: one([0, 0, 5, 20]),
     delayMax: one([3, 10, 30, 80]),
     syncMax: one([1, 5, 20, 60]),
+    entriesPerAppendMax: one([1, 4]),
     trailingMax: one([null, 0, 5, 30]),
     faults: some(faultNames, one([15, 30, 60])),
     changes: one([[], some(changeNames, 60)]),
@@ -65,7 +70,8 @@ export function drawPlan(seed: number, random: Random): RaftPlan {
     changeEvery: one([200, 600]),
     proposeEvery: one([5, 15, 40]),
     readEvery: one([10, 30]),
-    faultTime: 4_000,
+    leaderLife: one([null, null, null, 100, 400]),
+    faultTime: one([1_500, 4_000]),
     isOneAtATime: random.integer(5) === 0,
   }
 }

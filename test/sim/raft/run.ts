@@ -19,6 +19,7 @@ export interface RaftResult {
 /** Within this time after everything works again, everybody has everything. */
 const healTime = 60 * electionTicks * tickTime
 /** Within this time after one member was lost, the others go on. */
+const lookTime = 20
 const goOnTime = 8 * electionTicks * tickTime
 
 /** A group of members under load while things go wrong, then while they heal. */
@@ -46,6 +47,8 @@ export class RaftRun {
       members: new Map(),
       syncMax: this.plan.syncMax,
       trailingMax: this.plan.trailingMax,
+      entriesPerAppendMax: this.plan.entriesPerAppendMax,
+      onLeader: member => this.#onLeader(member),
       note: line => {
         if (isVerbose) this.lines.push(`${timeline.now} ${line}`)
       },
@@ -71,6 +74,19 @@ export class RaftRun {
     return { plan: this.plan, failure, acknowledged, read, lines: this.lines }
   }
 
+  /** Leaders that live shortly leave entries behind that nobody else has; some are cut off right away. */
+  #onLeader(leader: SimMember): void {
+    const { leaderLife, isOneAtATime } = this.plan
+    if (leaderLife === null || isOneAtATime || !this.#isTroubled) return
+    const { random, timeline, network } = this.world
+    if (random.integer(2) === 0) this.#faults.isolate(leader)
+    timeline.after(random.integer(leaderLife), () => {
+      if (!this.#isTroubled || !leader.isLeading) return
+      this.#faults.crash(leader, random.integer(300))
+      network.heal()
+    })
+  }
+
   #load(): void {
     const { proposeEvery, readEvery } = this.plan
     this.#every(proposeEvery, () =>
@@ -91,10 +107,11 @@ export class RaftRun {
   #heal(): void {
     this.world.note('everything works again')
     this.#faults.heal()
-    const { timeline, checker } = this.world
+    const { checker } = this.world
     const target = checker.acknowledged + 5
-    timeline.run(timeline.now + healTime, () => checker.acknowledged >= target && this.#isWhole)
-    if (checker.acknowledged < target) throw new Violation('liveness: nothing is committed although everything works')
+    this.#await(healTime, () => checker.acknowledged >= target && this.#isWhole)
+    if (checker.acknowledged < target)
+      throw new Violation(`liveness: nothing is committed although everything works: ${this.#description}`)
     if (!this.#isWhole) throw new Violation(`liveness: not whole: ${this.#description}`)
   }
 
@@ -126,14 +143,20 @@ export class RaftRun {
   }
 
   #goOn(count: number, situation: string): void {
-    const { timeline, checker } = this.world
+    const { checker } = this.world
     const target = checker.acknowledged + count
     const isAllThere = count === 1
-    timeline.run(timeline.now + goOnTime, () => checker.acknowledged >= target && (!isAllThere || this.#isWhole))
+    this.#await(goOnTime, () => checker.acknowledged >= target && (!isAllThere || this.#isWhole))
     if (checker.acknowledged < target || (isAllThere && !this.#isWhole))
       throw new Violation(
         `liveness: nothing is committed within ${goOnTime} although ${situation}: ${this.#description}`,
       )
+  }
+
+  #await(timeMax: number, isDone: () => boolean): void {
+    const { timeline } = this.world
+    const end = timeline.now + timeMax
+    while (timeline.now < end && !isDone()) timeline.run(timeline.now + lookTime)
   }
 
   /** The wanted members are there, and have what the leader has. */

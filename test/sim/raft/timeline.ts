@@ -29,15 +29,14 @@ export class Timeline {
     heap[at] = event
   }
 
-  /** Lets time pass until `end`, or until `isDone`. */
-  run(end: number, isDone: () => boolean = () => false): void {
+  /** Lets time pass until `end`. */
+  run(end: number): void {
     while (this.#heap.length > 0 && this.#heap[0]!.at <= end) {
-      if (isDone()) return
       const { at, action } = this.#takeFirst()
       this.#now = at
       action()
     }
-    if (!isDone()) this.#now = end
+    this.#now = end
   }
 
   #takeFirst(): Event {

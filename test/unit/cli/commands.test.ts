@@ -7,7 +7,9 @@ import { parseCommandLine } from '../../../src/cli/scli/arguments.js'
 import type { Answer, CommandContext } from '../../../src/cli/scli/command.js'
 import { commands } from '../../../src/cli/scli/commands/index.js'
 import { mdmRequests } from '../../../src/wire/control.js'
-import { idOf, makeReport } from './report-fixture.js'
+import { idOf, makeClusterReport, makeReport } from './report-fixture.js'
+
+const from = { host: '127.0.0.1', port: 6611 }
 
 const recovery = {
   why: 'imported',
@@ -17,18 +19,23 @@ const recovery = {
 const voided = { unheard: [idOf(20)], slicesMoved: 1, copiesDropped: 2, slicesUnproven: 3, volumes: [47, 48] }
 
 /** Runs a command line against an MDM that takes everything; returns the answer and what the MDM was asked. */
-async function scli(line: string, report = makeReport()): Promise<Answer & { asked: [string, unknown][] }> {
+async function scli(
+  line: string,
+  report = makeReport(),
+  cluster = makeClusterReport(),
+): Promise<Answer & { asked: [string, unknown][] }> {
   const parsed = parseCommandLine(line.split(' '), commands)
   if (parsed.kind !== 'run') throw new Error('help was not expected')
   const asked: [string, unknown][] = []
   const request = async (name: keyof typeof mdmRequests, params: unknown) => {
+    if (name === 'queryCluster') return cluster
     asked.push([name, mdmRequests[name].parse(params)])
     if (name === 'queryRecovery') return { recovery }
     if (name === 'exportConfiguration') return { text: 'the configuration' }
     if (name === 'acceptConfiguration') return voided
     return { id: idOf(99), sizeBytes: (params as { sizeBytes?: number }).sizeBytes, capacityBytes: GiB }
   }
-  const context = { mdm: { request }, report: async () => report, mdmAddress: '127.0.0.1:6611' }
+  const context = { mdm: { request }, report: async () => report, cluster: async () => ({ from, report: cluster }) }
   const { command, values } = parsed.invocation
   const answer = await command.run(values as never, context as unknown as CommandContext)
   return { ...answer, asked }
@@ -214,4 +221,92 @@ t.test('query_recovery: names who is missing, who knows more, and the way out', 
     (await scli('--query_recovery')).text,
     /stands still: its configuration was imported\.\n.*device-5 of sds-1\n.*sds-2, device device-8.*\n.*--accept_older/,
   )
+})
+
+t.test('query_cluster: speaks as ScaleIO does', async t => {
+  const { text, warnings, data } = await scli('--query_cluster')
+  t.equal(
+    text,
+    [
+      'Cluster:',
+      '    Mode: 3_node, State: Normal, Active: 3/3, Replicas: 2/2',
+      '    Virtual IPs: N/A',
+      'Master MDM:',
+      `    Name: mdm-1, ID: 0x${idOf(51)}`,
+      '        IPs: 127.0.0.1, Management IPs: 127.0.0.1, Port: 9011, Virtual IP interfaces: N/A',
+      '        Version: 1.0.0',
+      'Slave MDMs:',
+      `    Name: mdm-2, ID: 0x${idOf(52)}`,
+      '        IPs: 127.0.0.1, Management IPs: 127.0.0.1, Port: 9012',
+      '        Status: Normal, Version: 1.0.0',
+      'Tie-Breakers:',
+      `    Name: mdm-3, ID: 0x${idOf(53)}`,
+      '        IPs: 127.0.0.1, Port: 9013',
+      '        Status: Normal, Version: 1.0.0',
+      'Standby MDMs:',
+      `    Name: mdm-4, ID: 0x${idOf(54)}, Manager`,
+      '        IPs: 127.0.0.1, Management IPs: 127.0.0.1, Port: 9014',
+      '        Status: Normal, Version: 1.0.0',
+    ].join('\n'),
+  )
+  t.same(warnings, [])
+  t.match(data, { mode: 3, answeredBy: from })
+  t.equal((await scli('system query-cluster')).text, text)
+})
+
+t.test('query_cluster: a member without a master says that it knows only itself', async t => {
+  const cluster = makeClusterReport()
+  const [, slave, ...others] = cluster.mdms
+  const lonely = {
+    ...cluster,
+    state: 'Error' as const,
+    detail: '1 of 3 members is there, 2 are needed',
+    self: { ...cluster.self, name: 'mdm-2', role: 'Slave' as const },
+    mdms: [slave!, { ...cluster.mdms[0]!, role: 'Slave' as const, status: 'Disconnected' as const }, ...others],
+  }
+  const { text, warnings } = await scli('--query_cluster', makeReport(), lonely)
+  t.match(text, /State: Error, .*\n.*\n {4}Why: 1 of 3 members is there, 2 are needed\nMaster MDM:\n {4}N\/A\n/)
+  t.match(warnings, [/mdm-2 is not the master, and there is none/])
+  const unattached = { ...lonely, mode: null, mdms: [], systemId: null, state: 'Not attached' as const }
+  t.match((await scli('--query_cluster', makeReport(), unattached)).text, /State: Not attached, .*Name: mdm-2/s)
+})
+
+t.test('MDMs: they are attached, made members, replaced, renamed and removed, in both spellings', async t => {
+  const asked = async (line: string) => (await scli(line)).asked
+  const added = [['addStandbyMdm', { name: 'm', endpoint: { host: '10.0.0.5', port: 6611 }, kind: 'tieBreaker' }]]
+  t.same(await asked('--add_standby_mdm --new_mdm_ip 10.0.0.5 --new_mdm_name m --mdm_role tb'), added)
+  t.same(await asked('mdm add --ip 10.0.0.5 --name m --role tb'), added)
+  t.match(await asked('mdm add --ip 10.0.0.5:77 --name m --role manager'), [
+    ['addStandbyMdm', { endpoint: { port: 77 }, kind: 'manager' }],
+  ])
+  t.same(
+    await asked('--switch_cluster_mode --cluster_mode 5_node --add_slave_mdm_name mdm-4 --add_tb_ip 127.0.0.1:9013'),
+    [['switchClusterMode', { mode: 5, add: [idOf(54), idOf(53)] }]],
+  )
+  t.same(
+    await asked(
+      `--switch_cluster_mode --cluster_mode 1_node --remove_slave_mdm_id 0x${idOf(52)} --remove_tb_name mdm-3`,
+    ),
+    [['switchClusterMode', { mode: 1, remove: [idOf(52), idOf(53)] }]],
+  )
+  t.same(await asked('--replace_cluster_mdm --add_slave_mdm_name mdm-4 --remove_slave_mdm_name mdm-2'), [
+    ['replaceClusterMdm', { add: idOf(54), remove: idOf(52) }],
+  ])
+  t.same(await asked('mdm switch-ownership --name mdm-2'), [['switchMdmOwnership', { mdm: idOf(52) }]])
+  t.same(await asked('--rename_mdm --mdm_name mdm-2 --new_name east'), [
+    ['renameMdm', { mdm: idOf(52), newName: 'east' }],
+  ])
+  t.same(await asked('--remove_standby_mdm --remove_mdm_name mdm-4'), [['removeStandbyMdm', { mdm: idOf(54) }]])
+})
+
+t.test('MDMs: what is no manager is not named as one, and who is not there is not guessed', async t => {
+  await t.rejects(scli('--switch_cluster_mode --cluster_mode 3_node --add_slave_mdm_name mdm-3'), {
+    code: 'BAD_ARGUMENT',
+    message: /mdm-3 is a tie breaker, not a manager/,
+  })
+  await t.rejects(scli('--switch_mdm_ownership --new_master_mdm_name mdm-22'), {
+    code: 'NOT_FOUND',
+    message: /no MDM with name mdm-22/,
+  })
+  await t.rejects(scli('--rename_mdm --mdm_name mdm-1,mdm-2 --new_name x'), { message: /one MDM only/ })
 })

@@ -4,13 +4,13 @@ import { problemsOf } from '../../../src/cli/local/health.js'
 import { topologyDefault } from '../../../src/cli/local/options.js'
 import { planCluster } from '../../../src/cli/local/plan.js'
 import type { RunState } from '../../../src/cli/local/process-table.js'
-import { idOf, makeReport } from './report-fixture.js'
+import { idOf, makeClusterReport, makeReport } from './report-fixture.js'
 
 const state = planCluster('/nowhere', topologyDefault, [1, 2, 3, 4, 5, 6, 7, 8, 9])
 const all = (is: RunState) => new Map(state.processes.map(process => [process.name, is]))
 
 t.test('health: a cluster in which everything is as it should be has no problems', async t => {
-  t.same(problemsOf(state, makeReport(), all('running')), [])
+  t.same(problemsOf(state, makeReport(), null, all('running')), [])
 })
 
 t.test('health: what is not as it should be is said with its name', async t => {
@@ -29,10 +29,10 @@ t.test('health: what is not as it should be is said with its name', async t => {
   for (const [problem, spoil] of cases) {
     const report = makeReport()
     spoil(report)
-    t.match(problemsOf(state, report, all('running')), [problem], String(problem))
+    t.match(problemsOf(state, report, null, all('running')), [problem], String(problem))
   }
-  t.match(problemsOf(state, null, all('down')), [/^mdm-1 is down/])
-  t.match(problemsOf(state, makeReport(), all('suspended')), [/^mdm-1 is suspended/])
+  t.match(problemsOf(state, null, null, all('down')), [/^mdm-1 is down/])
+  t.match(problemsOf(state, makeReport(), null, all('suspended')), [/^mdm-1 is suspended/])
 })
 
 t.test('cluster.json: processes, devices and volumes are as the design says', async t => {
@@ -69,4 +69,36 @@ t.test('exports: they match when every connected SDC has exactly its mapped volu
   t.notOk(exportsMatch(report))
   report.sdcs[0]!.connected = false
   t.ok(exportsMatch(report), 'nobody waits for an SDC that is away')
+})
+
+t.test('health: an MDM that is not well is told by name, one that stands by may be', async t => {
+  const problems = (change: (cluster: ReturnType<typeof makeClusterReport>) => void, report = makeReport()) => {
+    const cluster = makeClusterReport()
+    change(cluster)
+    return problemsOf({ ...state, provisioned: true }, report, cluster, all('running'))
+  }
+  const becomes = (index: number) => (cluster: ReturnType<typeof makeClusterReport>) => {
+    Object.assign(cluster.mdms[index]!, { status: 'Not synchronized', detail: 'it has 3 of 9 entries' })
+  }
+  t.same(
+    problems(() => {}),
+    [],
+  )
+  t.same(problems(becomes(1)), ['MDM mdm-2 is not synchronized (it has 3 of 9 entries)'])
+  t.same(problems(becomes(3)), [])
+  t.match(
+    problemsOf(
+      { ...state, provisioned: true },
+      null,
+      { ...makeClusterReport(), state: 'Error', detail: 'no majority' },
+      all('running'),
+    ),
+    ['the MDM cluster: no majority', 'no MDM is master'],
+  )
+})
+
+t.test('health: while a cluster is made it has to have its members', async t => {
+  const { topology } = state
+  const made = { ...state, provisioned: false, topology: { ...topology, mdms: 5 as const } }
+  t.match(problemsOf(made, makeReport(), makeClusterReport(), all('running')), [/has not 5 members yet/])
 })

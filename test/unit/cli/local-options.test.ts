@@ -31,7 +31,7 @@ t.test('local up: options become a topology and volumes; what is left out stays 
 
 t.test('local up: every mistake is reported at once', async t => {
   const mistakes = mistakesOf({
-    mdms: '3',
+    mdms: '4',
     sdss: 'many',
     faultSets: '9',
     deviceSize: '16',
@@ -41,7 +41,12 @@ t.test('local up: every mistake is reported at once', async t => {
     direct: true,
   })
   t.equal(mistakes.length, 9)
-  for (const what of [/--mdms 3: this version has one MDM only/, /--sdss many/, /--fault-sets 9/, /missing unit/])
+  for (const what of [
+    /--mdms 4: an MDM cluster has 1, 3 or 5 members/,
+    /--sdss many/,
+    /--fault-sets 9/,
+    /missing unit/,
+  ])
     t.match(mistakes.join('\n'), what)
   for (const what of [/vol1: write NAME:SIZE/, /vol2:9G: .*multiple of 8 GB/, /vol3: the name is given twice/])
     t.match(mistakes.join('\n'), what)

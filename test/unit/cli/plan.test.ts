@@ -36,6 +36,40 @@ t.test('plan: the configuration files are what the daemons accept', async t => {
   t.match(loadConfig(sdcKeys, textOf('sdc-1'), 'sdc.yaml'), { name: 'sdc-1' })
 })
 
+t.test(
+  'plan: of several MDMs one creates the system, the last ones are tie breakers, and all daemons know all',
+  async t => {
+    for (const [mdms, kinds] of [
+      [3, ['manager', 'manager', 'tieBreaker']],
+      [5, ['manager', 'manager', 'manager', 'tieBreaker', 'tieBreaker']],
+    ] as const) {
+      const topology = { ...topologyDefault, mdms }
+      const state = planCluster('/d', topology, ports(portCountOf(topology)))
+      const configs = (provisioned: boolean) =>
+        state.processes
+          .filter(({ role }) => role === 'mdm')
+          .map(process => loadConfig(mdmKeys, configTextOf('/d', { ...state, provisioned }, process), 'mdm.yaml'))
+      t.same(
+        configs(false).map(({ kind }) => kind),
+        kinds,
+      )
+      t.same(
+        configs(false).map(({ createSystem }) => createSystem),
+        kinds.map((_, index) => index === 0),
+      )
+      t.notOk(
+        configs(true).some(({ createSystem }) => createSystem),
+        'once there is a system, an MDM on an empty disk waits to be attached',
+      )
+      for (const name of ['sds-1', 'sdc-1']) {
+        const process = state.processes.find(process => process.name === name)!
+        const keys = process.role === 'sds' ? sdsKeys : sdcKeys
+        t.equal((loadConfig(keys, configTextOf('/d', state, process), 'x.yaml') as { mdm: unknown[] }).mdm.length, mdms)
+      }
+    }
+  },
+)
+
 t.test('plan: a directory whose socket path the kernel would not take is refused', async t => {
   const deep = `/${'d'.repeat(100)}`
   t.throws(() => planCluster(deep, topologyDefault, ports(9)), { code: 'BAD_ARGUMENT', message: /shorter path/ })

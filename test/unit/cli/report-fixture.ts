@@ -1,5 +1,5 @@
 import { GiB } from '../../../src/base/units.js'
-import type { SystemReport } from '../../../src/wire/control.js'
+import type { ClusterMdm, ClusterReport, SystemReport } from '../../../src/wire/control.js'
 
 const id = (number: number): string => `0badc0de${number.toString(16).padStart(8, '0')}`
 
@@ -90,3 +90,35 @@ export function makeReport(): SystemReport {
 }
 
 export const idOf = id
+
+/** Three members that are well, mdm-1 the master and mdm-3 the tie breaker, and mdm-4 that stands by. */
+export function makeClusterReport(): ClusterReport {
+  const mdm = (number: number, role: ClusterMdm['role']): ClusterMdm => ({
+    id: id(50 + number) as ClusterMdm['id'],
+    name: `mdm-${number}`,
+    kind: role === 'Tie Breaker' ? 'tieBreaker' : 'manager',
+    endpoint: { host: '127.0.0.1', port: 9010 + number },
+    membership: role === 'Standby' ? 'standby' : 'member',
+    role,
+    status: 'Normal',
+    detail: null,
+    release: '1.0.0',
+    index: 7,
+  })
+  const mdms = [mdm(1, 'Master'), mdm(2, 'Slave'), mdm(3, 'Tie Breaker'), mdm(4, 'Standby')]
+  return {
+    systemId: id(0) as ClusterReport['systemId'],
+    systemName: 'local',
+    mode: 3,
+    state: 'Normal',
+    detail: null,
+    changing: false,
+    active: { now: 3, max: 3 },
+    replicas: { now: 2, max: 2 },
+    self: { id: mdms[0]!.id, name: 'mdm-1', kind: 'manager', role: 'Master', release: '1.0.0' },
+    masterId: mdms[0]!.id,
+    term: 2,
+    index: 7,
+    mdms,
+  }
+}

@@ -15,6 +15,7 @@ export const mdmConfig: MdmConfig = {
   createSystem: true,
   heartbeatMs: 100,
   electionMs: 500,
+  logEntriesMax: 1000,
   systemName: null,
   logLevel: 'info',
   metricsListen: null,

@@ -4,6 +4,7 @@ import { configurationCommands } from './configuration.js'
 import { deviceCommands } from './device.js'
 import { faultSetCommands } from './fault-set.js'
 import { mappingCommands } from './mapping.js'
+import { mdmCommands } from './mdm.js'
 import { protectionDomainCommands } from './protection-domain.js'
 import { rebuildCommands } from './rebuild.js'
 import { sdcCommands } from './sdc.js'
@@ -15,6 +16,7 @@ import { volumeCommands } from './volume.js'
 /** Every command of scli, behind both spellings. */
 export const commands: readonly Command[] = checked([
   ...systemCommands,
+  ...mdmCommands,
   ...configurationCommands,
   ...protectionDomainCommands,
   ...faultSetCommands,

@@ -60,31 +60,4 @@ export const systemCommands = [
       return { text: lines.join('\n') + pools, data: report }
     },
   }),
-  defineCommand({
-    noun: 'system',
-    action: 'query-cluster',
-    verb: 'query_cluster',
-    summary: 'Shows the MDM cluster',
-    options: {},
-    async run(_values, context) {
-      const { system } = await context.report()
-      const [host, port] = splitAddress(context.mdmAddress)
-      const text = [
-        'Cluster:',
-        '    Mode: 1_node, State: Normal, Active: 1/1, Replicas: 1/1',
-        '    Virtual IPs: N/A',
-        'Master MDM:',
-        `    Name: ${system.name}, ID: 0x${system.id}`,
-        `        IPs: ${host}, Management IPs: ${host}, Port: ${port}, Virtual IP interfaces: N/A`,
-      ]
-      const master = { name: system.name, id: system.id, address: context.mdmAddress }
-      const data = { mode: '1_node', state: 'Normal', active: 1, members: 1, master, slaves: [], tieBreakers: [] }
-      return { text: text.join('\n'), data }
-    },
-  }),
 ]
-
-function splitAddress(address: string): [string, string] {
-  const at = address.lastIndexOf(':')
-  return [address.slice(0, at), address.slice(at + 1)]
-}

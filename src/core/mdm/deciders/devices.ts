@@ -148,7 +148,10 @@ export function admitRemoval(
   let map = state.map
   for (const device of devices) map = mapWithDevice(map, device, null)
   const units = new Set(readyDevices(map, pool.id).map(({ faultUnit }) => faultUnit))
-  if (units.size < 2 && devices.some(device => holdsCopies(state, device.id) || isAwaited(state, device)))
+  // One that is ready may be all that the copies of another, which is being drained, can go to.
+  const isNeeded = (device: Device) =>
+    device.state === 'ready' || holdsCopies(state, device.id) || isAwaited(state, device)
+  if (units.size < 2 && devices.some(isNeeded))
     throw new StorageError('PLACEMENT', {
       detail: `${what} would leave the pool’s volumes without a place for two copies`,
       pool: pool.name,
