@@ -35,13 +35,17 @@ try {
   globalThis.gc?.()
   const before = process.memoryUsage()
   const beganMs = performance.now()
+  const cpuBefore = process.cpuUsage()
   const store = await openDevice({ ...place, clock: systemClock })
   const openMs = Math.round(performance.now() - beganMs)
+  const { user, system } = process.cpuUsage(cpuBefore)
+  // Others may be at work on the machine.
+  const cpuMs = Math.round((user + system) / 1000)
   const { slotsUsed } = store.usage()
   globalThis.gc?.()
   const after = process.memoryUsage()
   const heapBytes = after.heapUsed + after.arrayBuffers - before.heapUsed - before.arrayBuffers
-  console.log(JSON.stringify({ bench: 'store-open', chunks: slotsUsed, openMs, heapBytes }))
+  console.log(JSON.stringify({ bench: 'store-open', chunks: slotsUsed, openMs, cpuMs, heapBytes }))
   await store.close()
 } finally {
   await rm(directory, { recursive: true, force: true })

@@ -1,4 +1,3 @@
-import { performance } from 'node:perf_hooks'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
@@ -9,7 +8,7 @@ import { runInNewContext } from 'node:vm'
 setFlagsFromString('--semi-space-growth-factor=1')
 
 const lookMs = 1_000
-/** Shares of a second in which the event loop runs: real work, and as good as none. */
+/** Shares of a core that the process takes: real work, and as good as none. */
 const busyShare = 0.2
 const idleShare = 0.03
 /** For so many seconds one after the other. */
@@ -22,13 +21,13 @@ const lastingSeconds = 5
 export function keepHeapSmall(): void {
   let busy = 0
   let idle = 0
-  let before = performance.eventLoopUtilization()
+  let before = process.cpuUsage()
   const timer = setInterval(() => {
-    const now = performance.eventLoopUtilization()
-    const { utilization } = performance.eventLoopUtilization(now, before)
-    before = now
-    busy = utilization > busyShare ? busy + 1 : 0
-    idle = utilization < idleShare ? idle + 1 : 0
+    const { user, system } = process.cpuUsage(before)
+    before = process.cpuUsage()
+    const share = (user + system) / 1000 / lookMs
+    busy = share > busyShare ? busy + 1 : 0
+    idle = share < idleShare ? idle + 1 : 0
     if (idle === lastingSeconds) collect()
     if (busy === lastingSeconds) setFlagsFromString('--semi-space-growth-factor=2')
     if (idle >= lastingSeconds || busy >= lastingSeconds) clearInterval(timer)

@@ -9,6 +9,8 @@ import { runProgram } from '../support/run-program.js'
  * they meet a configuration that is not the one they have lived under, are started again, as systemd would do.
  */
 
+t.setTimeout(300_000)
+
 type Cluster = Awaited<ReturnType<typeof startLocalCluster>>
 interface Recovery {
   why: string
