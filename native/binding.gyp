@@ -10,7 +10,9 @@
         "src/host.cc",
         "src/nbd-netlink.cc",
         "src/ring.cc",
-        "src/sockets.cc"
+        "src/sockets.cc",
+        "src/streams.cc",
+        "src/turn.cc"
       ],
       "include_dirs": ["<!@(node -p \"require('node-addon-api').include\")"],
       "defines": ["NAPI_VERSION=8", "_GNU_SOURCE", "_FILE_OFFSET_BITS=64"],

@@ -45,6 +45,7 @@ export async function measure(
   { rangeBytes, seconds, repetition }: { rangeBytes: number; seconds: number; repetition: number },
 ): Promise<Measurement> {
   const processes = target.processes()
+  await target.loopMsP999?.()
   const before = cpuSecByRole(processes)
   const timed = ['--time_based', `--runtime=${seconds}`, '--randrepeat=0', '--norandommap', ...workload.fio]
   const job = await runFio([...common(target, rangeBytes), ...timed], target.fioEnv, seconds * 1000 + graceMs)
@@ -74,6 +75,7 @@ export async function measure(
     syncUsMean: job.sync && job.sync.total_ios > 0 ? round(job.sync.lat_ns.mean / 1000, 1) : null,
     cpuSecPerKio,
     rssMiB: rssMiBByRole(processes),
+    loopMsP999: (await target.loopMsP999?.()) ?? {},
   }
 }
 

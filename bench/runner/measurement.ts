@@ -15,4 +15,6 @@ export interface Measurement {
   cpuSecPerKio: Record<string, number>
   /** Resident memory at the end, by role: the largest process. */
   rssMiB: Record<string, number>
+  /** For how long event loops were held up, in ms (p99.9), by role: the worst one. Empty where there are none. */
+  loopMsP999: Record<string, number>
 }

@@ -24,7 +24,7 @@ each run and each summary, then a table.
   --only W,W         workloads: ${workloads.map(workload => workload.name).join(', ')}
   --range-mib N      range that is written first and then used (default 1024)
   --mode M           of our devices: direct, buffered or both (default both)
-  --peers WHAT       qemu-nbd, [LABEL=]NBD-URI, or a program that sets up a system; may be repeated
+  --peers WHAT       qemu-nbd, [LABEL=]NBD-URI, or [LABEL=]PATH of a program that sets up a system; may be repeated
   --dir DIR          where the targets keep their files (default: the directory for temporary files)
 `
 

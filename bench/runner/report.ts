@@ -16,11 +16,13 @@ export function formatReport(workloads: readonly Workload[], summaries: readonly
       'p99.9 us',
       'CPU s/1000 I/O',
       'RSS MiB',
+      'loop ms p99.9',
       '/ raw',
+      'ours is',
       'goal',
     ],
     style: { head: [], border: [], compact: true },
-    colAligns: ['left', 'left', ...Array<'right'>(6).fill('right'), 'left', 'left', 'right', 'right'],
+    colAligns: ['left', 'left', ...Array<'right'>(6).fill('right'), 'left', 'left', 'left', 'right', 'right', 'right'],
   })
   for (const workload of workloads) {
     for (const [index, row] of summaries.filter(one => one.workload === workload.name).entries())
@@ -42,7 +44,9 @@ function cellsOf(row: Summary): string[] {
     row.latencyUsP999.toFixed(0),
     byRole(row.cpuSecPerKio, 3),
     byRole(row.rssMiB, 0),
+    byRole(row.loopMsP999, 0),
     row.toRaw === null ? '' : withSpread(row.toRaw, 2),
+    row.ours === null ? '' : `${withSpread(row.ours, 2)} x`,
     isOurs && row.goal !== null && row.toRaw !== null
       ? `${row.goal} ${row.toRaw.median >= row.goal ? 'reached' : 'missed'}`
       : '',

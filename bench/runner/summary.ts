@@ -22,8 +22,12 @@ export interface Summary {
   syncUsMean: number | null
   cpuSecPerKio: Record<string, number>
   rssMiB: Record<string, number>
+  /** Of the worst run. */
+  loopMsP999: Record<string, number>
   /** To the raw file in the same repetition. */
   toRaw: Spread | null
+  /** How many times as fast as this target ours (direct) is, in the same repetition. */
+  ours: Spread | null
   goal: number | null
 }
 
@@ -33,10 +37,11 @@ export function summarize(workload: Workload, target: string, measurements: read
   const ofWorkload = measurements.filter(one => one.workload === workload.name)
   const runs = ofWorkload.filter(one => one.target === target)
   if (runs.length === 0) return null
-  const ratios = runs.flatMap(run => {
-    const raw = ofWorkload.find(one => one.target === yardstick && one.repetition === run.repetition)
-    return raw === undefined ? [] : [run[workload.figure] / raw[workload.figure]]
-  })
+  const ratiosTo = (name: string) =>
+    runs.flatMap(run => {
+      const other = ofWorkload.find(one => one.target === name && one.repetition === run.repetition)
+      return other === undefined ? [] : [run[workload.figure] / other[workload.figure]]
+    })
   const middle = (value: (run: Measurement) => number) => median(runs.map(value))
   const syncs = runs.flatMap(run => run.syncUsMean ?? [])
   return {
@@ -52,7 +57,9 @@ export function summarize(workload: Workload, target: string, measurements: read
     syncUsMean: syncs.length > 0 ? median(syncs) : null,
     cpuSecPerKio: medianByKey(runs.map(run => run.cpuSecPerKio)),
     rssMiB: medianByKey(runs.map(run => run.rssMiB)),
-    toRaw: ratios.length > 0 && target !== yardstick ? spreadOf(ratios.map(ratio => Number(ratio.toFixed(3)))) : null,
+    loopMsP999: mostByKey(runs.map(run => run.loopMsP999)),
+    toRaw: target === yardstick ? null : ratioOf(ratiosTo(yardstick)),
+    ours: target.startsWith('ours') ? null : ratioOf(ratiosTo('ours').map(ratio => 1 / ratio)),
     goal: workload.goal?.toRaw ?? null,
   }
 }
@@ -68,6 +75,16 @@ const spreadOf = (values: readonly number[]): Spread => ({
   min: Math.min(...values),
   max: Math.max(...values),
 })
+
+const ratioOf = (ratios: readonly number[]): Spread | null =>
+  ratios.length > 0 ? spreadOf(ratios.map(ratio => Number(ratio.toFixed(3)))) : null
+
+function mostByKey(records: readonly Record<string, number>[]): Record<string, number> {
+  const most: Record<string, number> = {}
+  for (const record of records)
+    for (const [key, value] of Object.entries(record)) most[key] = Math.max(most[key] ?? 0, value)
+  return most
+}
 
 function medianByKey(records: readonly Record<string, number>[]): Record<string, number> {
   const medians: Record<string, number> = {}

@@ -10,6 +10,8 @@ export interface Target {
   /** What fio finds in its environment besides. */
   readonly fioEnv?: NodeJS.ProcessEnv
   processes(): CountedProcess[]
+  /** How long event loops were held up since this was asked last, in ms (p99.9), by role: the worst one. */
+  loopMsP999?(): Promise<Record<string, number>>
   /** Writes back what the page cache holds of it, so that the next target does not pay for it. */
   settle(): Promise<void>
   stop(): Promise<void>

@@ -6,15 +6,15 @@ import { runToEnd } from './programs.js'
 
 /**
  * What `--peers` names: `qemu-nbd`, `nbdkit`, an NBD URI (`LABEL=nbd+unix:///?socket=…`) of a server that runs already, or a
- * program that sets a system up and answers `start`, `fio`, `pids`, `info` and `clean` (options in PEER_…; fio's
- * options one a line).
+ * program (`LABEL=PATH`) that sets a system up and answers `start`, `fio`, `pids`, `info` and `clean` (options in PEER_…;
+ * fio's options one a line).
  */
 export async function startPeer(what: string, place: TargetPlace): Promise<Target> {
   if (what === 'qemu-nbd' || what === 'nbdkit') return startNbdServer(what, place)
-  const uri = /^(?:([\w.+-]+)=)?(nbds?(?:\+unix)?:\/\/.*)$/.exec(what)
-  if (uri !== null) return nbdUri(uri[1] ?? 'peer', uri[2]!)
-  await access(what, constants.X_OK)
-  return startProgram(what, place)
+  const [, label, where] = /^(?:([\w.+-]+)=)?(.*)$/s.exec(what)!
+  if (/^nbds?(\+unix)?:\/\//.test(where!)) return nbdUri(label ?? 'peer', where!)
+  await access(where!, constants.X_OK)
+  return startProgram(label ?? basename(where!), where!, place)
 }
 
 const nbdUri = (name: string, uri: string): Target => ({
@@ -26,8 +26,7 @@ const nbdUri = (name: string, uri: string): Target => ({
   stop: async () => {},
 })
 
-async function startProgram(program: string, { directory, rangeBytes }: TargetPlace): Promise<Target> {
-  const name = basename(program)
+async function startProgram(name: string, program: string, { directory, rangeBytes }: TargetPlace): Promise<Target> {
   const env = {
     PEER_DIR: await mkdtemp(join(directory, `${name}-`)),
     PEER_SIZE_MIB: String(Math.max(4096, rangeBytes / 2 ** 20)),

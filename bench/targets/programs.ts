@@ -9,7 +9,20 @@ const timeoutMs = 300_000
 /** Runs a program to its end; its stdout, or an error with its stderr. */
 export async function runToEnd(program: string, args: string[], env: NodeJS.ProcessEnv = {}): Promise<string> {
   const options = { timeout: timeoutMs, maxBuffer: 16 * 2 ** 20, env: { ...process.env, ...env } }
-  return (await execute(program, args, options)).stdout
+  const running = execute(program, args, options)
+  runs.add(running.child)
+  try {
+    return (await running).stdout
+  } finally {
+    runs.delete(running.child)
+  }
+}
+
+const runs = new Set<ChildProcess>()
+
+/** Ends what `runToEnd` has under way, as Ctrl-C would, and waits for it: what sets something up takes it down again. */
+export async function interruptRuns(): Promise<void> {
+  await Promise.all([...runs].map(endProcess))
 }
 
 /** True if the program can be found. */
@@ -30,7 +43,7 @@ export async function endProcess(child: ChildProcess): Promise<void> {
   const exited = new Promise<void>(resolve => child.once('exit', () => resolve()))
   if (child.exitCode !== null || child.signalCode !== null) return
   child.kill('SIGTERM')
-  const timer = setTimeout(() => child.kill('SIGKILL'), 5_000)
+  const timer = setTimeout(() => child.kill('SIGKILL'), 20_000)
   await exited
   clearTimeout(timer)
 }

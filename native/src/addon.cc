@@ -6,6 +6,8 @@ static Napi::Object start(Napi::Env env, Napi::Object exports) {
   exportHost(env, exports);
   exportNbdNetlink(env, exports);
   exportSockets(env, exports);
+  exportStreams(env, exports);
+  exportTurn(env, exports);
   return exports;
 }
 

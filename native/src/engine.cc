@@ -8,11 +8,17 @@
 #include <system_error>
 
 #include "addon.h"
+#include "instance.h"
+#include "turn.h"
 
 namespace {
 
 // Per file; chosen by bench/file-engine.ts. A disk likes depth; what mostly copies from the page cache does not.
 constexpr size_t threadsMaxDirect = 16, threadsMaxBuffered = 8;
+// What the kernel may copy from the page cache while the loop waits: some 20 us.
+constexpr uint64_t cachedReadBytesMax = 256 << 10;
+// Writes into the page cache that wait for a thread which is busy with others, instead of waking one more.
+constexpr size_t cachedWritesPerThread = 4;
 // The layout of one operation in the submission array; src/io/file-engine.ts writes it.
 enum Field { fieldKind, fieldSlot, fieldHandle, fieldOffset, fieldLength, fieldPieces, fieldCount };
 
@@ -21,6 +27,8 @@ enum Field { fieldKind, fieldSlot, fieldHandle, fieldOffset, fieldLength, fieldP
 void OpenFile::enqueue(FileOp* op) {
   std::unique_lock<std::mutex> lock(mutex_);
   queue_.push_back(op);
+  // Waking a thread costs more than the copying that it would do.
+  if (!traits_.isDirect && queue_.size() <= cachedWritesPerThread * writing_) return;
   if (queue_.size() > idle_ && threads_.size() < (traits_.isDirect ? threadsMaxDirect : threadsMaxBuffered)) {
     try {
       threads_.emplace_back([this] { work(); });
@@ -48,12 +56,15 @@ void OpenFile::work() {
     }
     FileOp* op = queue_.front();
     queue_.pop_front();
+    const bool isWrite = op->kind == OpKind::Write;
+    if (isWrite) ++writing_;
     lock.unlock();
     // After `completed` the slot, and with it `op`, may be in use again.
     const uint32_t slot = op->slot;
     const int error = carryOut(traits_, *op);
     engine_->completed(slot, error);
     lock.lock();
+    if (isWrite) --writing_;
   }
 }
 
@@ -72,12 +83,9 @@ int OpenFile::close() {
 }
 
 std::shared_ptr<Engine> Engine::of(Napi::Env env) {
-  auto* known = env.GetInstanceData<std::shared_ptr<Engine>>();
-  if (known == nullptr) {
-    known = new std::shared_ptr<Engine>(std::make_shared<Engine>(env));
-    env.SetInstanceData(known);
-  }
-  return *known;
+  std::shared_ptr<Engine>& engine = Instance::of(env).engine;
+  if (engine == nullptr) engine = std::make_shared<Engine>(env);
+  return engine;
 }
 
 /// start(submission: Float64Array, completions: Int32Array, wake: (count) => void, mayUseRing): whether there is a ring
@@ -93,10 +101,7 @@ Napi::Value Engine::start(const Napi::CallbackInfo& info) {
   napi_unref_threadsafe_function(env, wakeUp_);
   // Hooks run last one first: this one before Node takes the wake-up call away.
   napi_add_env_cleanup_hook(env, [](void* engine) { static_cast<Engine*>(engine)->shutDown(); }, this);
-  if (info[3].ToBoolean()) {
-    wake_ = Napi::Persistent(info[2].As<Napi::Function>());
-    openRing();
-  }
+  if (info[3].ToBoolean()) openRing();
   return Napi::Boolean::New(env, ring_ != nullptr);
 }
 
@@ -113,8 +118,9 @@ void Engine::openRing() {
     return;
   }
   ringPoll_->data = this;
-  uv_poll_start(ringPoll_, UV_READABLE, [](uv_poll_t* poll, int, int) { static_cast<Engine*>(poll->data)->onRing(); });
+  uv_poll_start(ringPoll_, UV_READABLE, [](uv_poll_t* poll, int, int) { static_cast<Engine*>(poll->data)->isRingReady_ = true; });
   uv_unref(reinterpret_cast<uv_handle_t*>(ringPoll_));
+  Turn::of(env_).engine = this;
   isBounceKept_ = bounce_.memory() != nullptr && ring_->keepMapped(bounce_.memory(), BouncePool::bytes);
 }
 
@@ -177,12 +183,13 @@ void Engine::refused(uint64_t slot) {
   toThreads(op);
 }
 
-/// False: the operation is for the threads. What passes through the page cache is too, as the kernel would copy it within
-/// the system call, or have threads of its own do it one by one.
+/// False: the operation is for the threads. So are writes through the page cache, for which the kernel would have threads
+/// of its own, and reads so long that copying them would hold up the loop.
 bool Engine::toRing(FileOp& op) {
   const FileTraits& file = files_[op.handle]->traits();
   const bool writes = op.kind == OpKind::Write;
-  if (ring_ == nullptr || !file.isDirect || (!writes && op.kind != OpKind::Read) || op.length == 0) return false;
+  if (ring_ == nullptr || (!writes && op.kind != OpKind::Read) || op.length == 0) return false;
+  if (!file.isDirect && (writes || op.length > cachedReadBytesMax)) return false;
   if (op.length > BouncePool::blockBytesMax || ring_->isFull() || op.pieces.size() > IOV_MAX) return false;
   op.bounce = nullptr;
   if (!mayGoDirect(file, op)) {
@@ -213,15 +220,17 @@ bool Engine::toRing(FileOp& op) {
   return true;
 }
 
-/// The ring is readable.
-void Engine::onRing() {
+void Engine::reap() {
+  if (!isRingReady_ || ring_ == nullptr) return;
+  isRingReady_ = false;
   ring_->reap([this](uint64_t slot, int result) { ringEnded(ops_[slot], result); });
-  taken_.swap(ringDone_);
-  if (taken_.empty()) return;
-  Napi::HandleScope scope(env_);
-  napi_value self;
-  napi_get_global(env_, &self);
-  tell(env_, [&](napi_value count) { napi_make_callback(env_, nullptr, self, wake_.Value(), 1, &count, nullptr); });
+}
+
+uint32_t Engine::takeEnded() {
+  const uint32_t count = put(ringDone_.data(), ringDone_.size());
+  ringDone_.erase(ringDone_.begin(), ringDone_.begin() + count);
+  ended(count);
+  return count;
 }
 
 void Engine::ringEnded(FileOp& op, int result) {
@@ -274,30 +283,35 @@ void Engine::deliver(napi_env env, napi_value callback) {
     std::lock_guard<std::mutex> lock(mutex_);
     taken_.swap(done_);
   }
+  ended(taken_.size());
   napi_value self;
   napi_get_global(env, &self);
-  tell(env, [&](napi_value count) { napi_call_function(env, self, callback, 1, &count, nullptr); });
-}
-
-template <typename Call>
-void Engine::tell(napi_env env, Call call) {
-  inFlight_ -= taken_.size();
-  if (inFlight_ == 0) setBusy(false);
-  Napi::Int32Array window = completions_.Value();
-  const size_t room = window.ElementLength() / 2;
-  for (size_t at = 0; at < taken_.size(); at += room) {
-    const size_t count = std::min(room, taken_.size() - at);
-    int32_t* pairs = window.Data();
-    for (size_t i = 0; i < count; ++i) {
-      pairs[2 * i] = static_cast<int32_t>(taken_[at + i].slot);
-      pairs[2 * i + 1] = taken_[at + i].error;
-    }
+  for (size_t at = 0; at < taken_.size();) {
+    const uint32_t count = put(taken_.data() + at, taken_.size() - at);
+    at += count;
     // JavaScript's side throws nothing: it must hear of the rest of the batch in any case.
     napi_value argument;
-    napi_create_uint32(env, static_cast<uint32_t>(count), &argument);
-    call(argument);
+    napi_create_uint32(env, count, &argument);
+    napi_call_function(env, self, callback, 1, &argument, nullptr);
   }
   taken_.clear();
+}
+
+uint32_t Engine::put(const Completion* from, size_t count) {
+  if (count == 0) return 0;
+  Napi::Int32Array window = completions_.Value();
+  count = std::min(count, window.ElementLength() / 2);
+  int32_t* pairs = window.Data();
+  for (size_t i = 0; i < count; ++i) {
+    pairs[2 * i] = static_cast<int32_t>(from[i].slot);
+    pairs[2 * i + 1] = from[i].error;
+  }
+  return static_cast<uint32_t>(count);
+}
+
+void Engine::ended(size_t count) {
+  inFlight_ -= count;
+  if (count > 0 && inFlight_ == 0) setBusy(false);
 }
 
 void Engine::shutDown() {
@@ -308,6 +322,12 @@ void Engine::shutDown() {
 }
 
 void exportEngine(Napi::Env env, Napi::Object exports) {
+  exports.Set("placeInPage", Napi::Function::New(env, [](const Napi::CallbackInfo& info) -> Napi::Value {
+                void* bytes = nullptr;
+                size_t length = 0;
+                napi_get_buffer_info(info.Env(), info[0], &bytes, &length);
+                return Napi::Number::New(info.Env(), static_cast<double>(reinterpret_cast<uintptr_t>(bytes) % 4096));
+              }));
   exports.Set("engineStart", Napi::Function::New(env, [](const Napi::CallbackInfo& info) {
                 return Engine::of(info.Env())->start(info);
               }));

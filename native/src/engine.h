@@ -1,7 +1,7 @@
 // The file engine. Operations come in batches from JavaScript (`submit`) and go back in batches (one call per wake-up).
-// JavaScript keeps the buffers alive. Direct transfers go to the kernel's io_uring, a batch in one system call, where there
-// is one; everything else, and what the ring does not take, to threads, of which every open file has its own, so that a
-// slow disk delays nobody else.
+// JavaScript keeps the buffers alive. Direct transfers and short reads go to the kernel's io_uring, a batch in one
+// system call, where there is one; everything else, and what the ring does not take, to threads, of which every open file
+// has its own, so that a slow disk delays nobody else.
 #pragma once
 #include <napi.h>
 #include <uv.h>
@@ -38,6 +38,7 @@ class OpenFile {
   std::deque<FileOp*> queue_;
   std::vector<std::thread> threads_;
   size_t idle_ = 0;
+  size_t writing_ = 0;  // threads that are at a write
   bool closing_ = false;
   bool closed_ = false;
 };
@@ -58,21 +59,24 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::shared_ptr<OpenFile> release(uint32_t handle);
   /// Called by any thread.
   void completed(uint32_t slot, int error);
+  /// For the turn: looks what the ring has finished, says whether anything has ended, and puts what fits into the array.
+  void reap();
+  bool hasEnded() const { return !ringDone_.empty(); }
+  uint32_t takeEnded();
   /// The environment ends: no thread may touch its buffers from here on.
   void shutDown();
 
  private:
   static void onWake(napi_env env, napi_value callback, void* context, void* data);
   void deliver(napi_env env, napi_value callback);
-  /// Tells JavaScript about `taken_`, by a function that calls the callback with one argument.
-  template <typename Call>
-  void tell(napi_env env, Call call);
+  void ended(size_t count);
+  /// Writes completions to the array; returns how many fitted.
+  uint32_t put(const Completion* from, size_t count);
   void openRing();
   void closeRing();
   bool toRing(FileOp& op);
   void toThreads(FileOp& op);
   void refused(uint64_t slot);
-  void onRing();
   void ringEnded(FileOp& op, int result);
   void setBusy(bool isBusy);
 
@@ -80,7 +84,6 @@ class Engine : public std::enable_shared_from_this<Engine> {
   napi_threadsafe_function wakeUp_ = nullptr;
   Napi::Reference<Napi::Float64Array> submission_;
   Napi::Reference<Napi::Int32Array> completions_;
-  Napi::FunctionReference wake_;
   std::unique_ptr<Ring> ring_;
   BouncePool bounce_;
   bool isBounceKept_ = false;
@@ -92,4 +95,5 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::vector<Completion> done_;
   std::vector<Completion> taken_;
   std::vector<Completion> ringDone_;
+  bool isRingReady_ = false;
 };

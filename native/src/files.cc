@@ -127,6 +127,23 @@ Napi::Value fileOpen(const Napi::CallbackInfo& info) {
       });
 }
 
+/// fileAllocate(path, bytes): Promise<void>; room for the file's first bytes, without a change of its size.
+Napi::Value fileAllocate(const Napi::CallbackInfo& info) {
+  struct Nothing {};
+  const std::string path = info[0].As<Napi::String>();
+  const off_t bytes = static_cast<off_t>(info[1].ToNumber().Int64Value());
+  return AsyncVerb<Nothing>::start(
+      info.Env(),
+      [path, bytes](Nothing&) {
+        const int fd = open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOCTTY);
+        if (fd < 0) return failed("open");
+        Outcome outcome = fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, bytes) == 0 ? Outcome{} : failed("fallocate");
+        close(fd);
+        return outcome;
+      },
+      [](Napi::Env env, Nothing&) { return env.Undefined(); });
+}
+
 /// fileClose(handle): Promise<void>; what was submitted is finished first.
 Napi::Value fileClose(const Napi::CallbackInfo& info) {
   struct Nothing {};
@@ -145,5 +162,6 @@ Napi::Value fileClose(const Napi::CallbackInfo& info) {
 
 void exportFiles(Napi::Env env, Napi::Object exports) {
   exports.Set("fileOpen", Napi::Function::New(env, fileOpen));
+  exports.Set("fileAllocate", Napi::Function::New(env, fileAllocate));
   exports.Set("fileClose", Napi::Function::New(env, fileClose));
 }

@@ -33,6 +33,21 @@ export function idOfNumber<Kind extends string>(systemId: SystemId, number: numb
   return (systemId.slice(0, 8) + number.toString(16).padStart(8, '0')) as Id<Kind>
 }
 
+const known = new Map<string, string>()
+
+/**
+ * The same id as the one string that everybody has who asks here. Strings that were cut from a message keep all of it in
+ * memory, and are compared letter by letter; ids that are kept and compared for each request should not be.
+ */
+export function sameId<Kind extends string>(id: Id<Kind>): Id<Kind> {
+  let same = known.get(id)
+  if (same === undefined) {
+    same = Buffer.from(id).toString('latin1')
+    known.set(same, same)
+  }
+  return same as Id<Kind>
+}
+
 export const isId = (text: unknown): text is Id<string> => typeof text === 'string' && /^[0-9a-f]{16}$/.test(text)
 
 /** One safe integer for (volume number, chunk index): 22 bits and 30 bits. */

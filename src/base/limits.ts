@@ -21,8 +21,11 @@ export const nbdBytesInFlightMax = 64 * MiB
 export const sessionRequestsMax = 1024
 
 export const sliceCountDefault = 1024
-/** A slice is at least one chunk of the smallest volume (8 GiB = 8192 chunks), so that every volume fills all slices evenly. */
-export const sliceCountMax = 8192
+/**
+ * A FLUSH of all slices of a pool is one frame, and the map of the pool one control message. Up to 8192 slices the smallest volume
+ * (8 GiB, so many chunks) fills all of them evenly; beyond that it lies in a part of them.
+ */
+export const sliceCountMax = 65_536
 
 export const nameLengthMax = 31
 export const volumeBytesMax = 1024 * 1024 * GiB

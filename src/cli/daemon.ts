@@ -10,12 +10,10 @@ import { becomeIoFlusher, lockMemory, readBootId } from '../io/host.js'
 import { serveMetrics } from '../io/metrics.js'
 import { realPorts } from '../io/real-ports.js'
 import { sdNotify } from '../io/sd-notify.js'
-import { startMdm } from '../mdm/daemon.js'
 import type { Endpoint } from '../model/objects.js'
 import type { Daemon, Listener, Log, Ports } from '../ports/index.js'
-import { startSdc } from '../sdc/daemon.js'
-import { startSds } from '../sds/daemon.js'
 import { failureOf } from './format/failure.js'
+import { keepHeapSmall } from './small-heap.js'
 
 /** A daemon that cannot finish what is under way within this gives up; what it then leaves is an unclean stop. */
 const stopTimeoutMs = 25_000
@@ -37,9 +35,21 @@ interface RoleTraits {
 }
 
 const roles: Record<DaemonRole, RoleTraits> = {
-  mdm: { keys: mdmKeys, start: (config, ports) => startMdm(config as never, ports), servesBlockIo: false },
-  sds: { keys: sdsKeys, start: (config, ports) => startSds(config as never, ports), servesBlockIo: true },
-  sdc: { keys: sdcKeys, start: (config, ports) => startSdc(config as never, ports), servesBlockIo: true },
+  mdm: {
+    keys: mdmKeys,
+    start: async (config, ports) => (await import('../mdm/daemon.js')).startMdm(config as never, ports),
+    servesBlockIo: false,
+  },
+  sds: {
+    keys: sdsKeys,
+    start: async (config, ports) => (await import('../sds/daemon.js')).startSds(config as never, ports),
+    servesBlockIo: true,
+  },
+  sdc: {
+    keys: sdcKeys,
+    start: async (config, ports) => (await import('../sdc/daemon.js')).startSdc(config as never, ports),
+    servesBlockIo: true,
+  },
 }
 
 /** Reads and checks the file; throws CONFIGURATION with everything that is wrong with it. */
@@ -82,6 +92,7 @@ export async function runDaemon(role: DaemonRole, configFile: string): Promise<n
     if (config.metricsListen) metrics = await serveMetrics(config.metricsListen, () => first.metrics())
     void sdNotify('READY=1')
     log.info('daemon.ready', { role })
+    keepHeapSmall()
     const reason = await Promise.race([signal, first.failed ?? new Promise<never>(() => {})])
     if (reason instanceof Error) throw reason
     log.info('daemon.stopping', { signal: reason })

@@ -1,14 +1,12 @@
 import { Command, CommanderError } from 'commander'
 import { errorTable, StorageError } from '../base/errors.js'
-import { checkCommand } from './check/command.js'
 import { printFailure } from './format/failure.js'
-import { localCommand } from './local/command.js'
 
 /** Runs one command line of `blockmesh` and returns the exit code. */
 export async function runBlockmesh(argv: readonly string[]): Promise<number> {
   const json = argv.includes('--json')
   try {
-    await program().parseAsync(argv as string[])
+    await (await program(argv[2])).parseAsync(argv as string[])
     return Number(process.exitCode ?? 0)
   } catch (error) {
     if (!(error instanceof CommanderError)) return printFailure(error, { json })
@@ -17,18 +15,20 @@ export async function runBlockmesh(argv: readonly string[]): Promise<number> {
   }
 }
 
-function program(): Command {
+const daemons = ['mdm', 'sds', 'sdc'] as const
+
+/** A daemon loads its own part alone, and the other commands start faster without the daemons. */
+async function program(wanted: string | undefined): Promise<Command> {
   const blockmesh = new Command('blockmesh')
     .description('software-defined block storage: daemons, local clusters, checks')
     .showSuggestionAfterError(true)
-  for (const role of ['mdm', 'sds', 'sdc'] as const)
+  for (const role of daemons)
     blockmesh
       .command(role)
       .description(`run one ${role.toUpperCase()} daemon in the foreground`)
       .requiredOption('--config <FILE>', 'its configuration file')
       .option('--check', 'only check the file')
       .action(async (options: { config: string; check?: boolean }) => {
-        // Loaded here alone: the other commands start faster without the daemons.
         const { readConfig, runDaemon } = await import('./daemon.js')
         if (options.check) {
           readConfig(role, options.config)
@@ -49,8 +49,10 @@ function program(): Command {
           remedy: 'use scli, which speaks to the MDM itself',
         })
       })
-  blockmesh.addCommand(localCommand())
-  blockmesh.addCommand(checkCommand())
+  if (!daemons.some(role => role === wanted)) {
+    blockmesh.addCommand((await import('./local/command.js')).localCommand())
+    blockmesh.addCommand((await import('./check/command.js')).checkCommand())
+  }
   throwOnExit(blockmesh)
   return blockmesh
 }

@@ -6,6 +6,7 @@ import {
   parseDurationMs,
   parseEndpoint,
   parseEndpointList,
+  parseInteger,
   parsePath,
   parsePathList,
   parseText,
@@ -31,6 +32,12 @@ function parseHeartbeat(value: ConfigValue): number {
   const heartbeatMs = parseDurationMs(value)
   if (heartbeatMs < 10 || heartbeatMs > leaseMsMax / 2) throw new ConfigMistake('write 10 ms to half of lease.timeout')
   return heartbeatMs
+}
+
+function parseCount(value: ConfigValue): number {
+  const count = parseInteger(value)
+  if (count < 0) throw new ConfigMistake('write a number of chunks, 0 or more')
+  return count
 }
 
 /** The keys of sds.yaml. */
@@ -69,6 +76,12 @@ export const sdsKeys = {
     parse: parseDurationMs,
     default: '10 s',
     help: 'how long a chunk must be left alone before its write-intent mark is cleared',
+  },
+  marksKept: {
+    key: 'marks.kept',
+    parse: parseCount,
+    default: '4096',
+    help: 'up to so many marked chunks of a device keep their marks for a minute; what is marked is copied after a crash',
   },
   logLevel: {
     key: 'log.level',

@@ -5,8 +5,8 @@ import { getSystemErrorName } from 'node:util'
 export interface Addon {
   /**
    * Before the first `engineSubmit`, once. `submission` holds operations of `fieldsPerOp` numbers (see FileEngine),
-   * `completions` pairs of slot and errno; `wake(count)` is told how many pairs are there, and must not throw. Where
-   * `mayUseRing`, direct transfers go through io_uring; returns whether they do.
+   * `completions` pairs of slot and errno; `wake(count)` is told how many pairs are there by threads, and must not throw.
+   * Where `mayUseRing`, direct transfers go through io_uring, and end with the turn; returns whether they do.
    */
   engineStart(
     submission: Float64Array,
@@ -17,10 +17,40 @@ export interface Addon {
   /** Takes `count` operations from the submission array, and their buffers, in order, from `pieces`. */
   engineSubmit(count: number, pieces: readonly Uint8Array[]): void
 
+  /** How far from the start of a page of memory the buffer begins. */
+  placeInPage(buffer: Uint8Array): number
+
+  /**
+   * Once: `onTurn` is told at the end of each turn of the loop how many pairs of `completions` and of `events` are there, if
+   * there are any. It must not throw.
+   */
+  turnStart(onTurn: (completions: number, events: number) => void): void
+
   /** Opens and locks. `exclusive` for block devices (O_EXCL); `create` makes the file, `createBytes` long. */
   fileOpen(options: FileOpen): Promise<OpenedFile>
+  /** Takes room on the file system for the file's first `bytes`, written or not; its size stays as it is. */
+  fileAllocate(path: string, bytes: number): Promise<void>
   /** Finishes what was submitted, then closes, which ends the lock. */
   fileClose(handle: number): Promise<void>
+
+  /**
+   * Before the first `streamAdopt`, once. `states` has three numbers for each stream: where in its memory the next read goes
+   * (JavaScript says so), bytes not sent yet, and calls of `streamSend` of which not everything has been sent.
+   * `events` are pairs of stream and event, more than 0: bytes read; 0: the other side has ended; less than 0: an errno, after
+   * which nothing comes; 2^31 - 1: something was sent that had to wait.
+   */
+  streamsStart(states: Float64Array, events: Int32Array): void
+  /** Takes over a connected stream socket; returns its number, or -1, having closed it, where there are too many. */
+  streamAdopt(fd: number, sendBufferBytes: number): number
+  /** Where reads go from now on; the caller keeps it. Reading begins with the first memory. */
+  streamMemory(stream: number, memory: Uint8Array): void
+  /** Sends in order; the caller keeps the pieces until they have been sent. */
+  streamSend(stream: number, pieces: readonly Uint8Array[]): void
+  streamRead(stream: number, on: boolean): void
+  /** Ends our direction after what was sent before. */
+  streamEnd(stream: number): void
+  /** Closes the descriptor and drops what is unsent; nothing is told of it any more. */
+  streamClose(stream: number): void
 
   socketPair(): [number, number]
   fdDup(fd: number): number

@@ -5,25 +5,34 @@ import { addon } from './addon.js'
 const roundsMax = 8
 
 let due: (() => void)[] = []
+/** The end of this turn is certain to come, or has begun: nobody has to ask Node for it. */
+let isEnding = false
 
-function runEndOfTurn(): void {
-  for (let rounds = 0; due.length > 0; rounds++) {
-    if (rounds === roundsMax) {
-      setImmediate(runEndOfTurn)
-      return
-    }
-    const fires = due
-    due = []
-    for (let i = 0; i < fires.length; i++) {
-      try {
-        fires[i]!()
-      } catch (error) {
-        // What is left is not lost, should somebody survive this.
-        due = [...fires.slice(i + 1), ...due]
-        if (due.length > 0) setImmediate(runEndOfTurn)
-        throw error
+/** From here to `runEndOfTurn`, which is to be called in any case, the end of the turn need not be asked for. */
+export function beginTurn(): void {
+  isEnding = true
+}
+
+/** Runs what was asked for; what that asks for joins in. */
+export function runEndOfTurn(): void {
+  isEnding = true
+  try {
+    for (let rounds = 0; due.length > 0 && rounds < roundsMax; rounds++) {
+      const fires = due
+      due = []
+      for (let i = 0; i < fires.length; i++) {
+        try {
+          fires[i]!()
+        } catch (error) {
+          // What is left is not lost, should somebody survive this.
+          due = [...fires.slice(i + 1), ...due]
+          throw error
+        }
       }
     }
+  } finally {
+    isEnding = false
+    if (due.length > 0) setImmediate(runEndOfTurn)
   }
 }
 
@@ -57,6 +66,6 @@ export const systemClock: Clock = {
   setTimer: (delayMs, fire) => new SystemTimer(addon.bootTimeMs() + delayMs, fire),
   endOfTurn(fire) {
     // The check phase comes after every socket of this turn has been read.
-    if (due.push(fire) === 1) setImmediate(runEndOfTurn)
+    if (due.push(fire) === 1 && !isEnding) setImmediate(runEndOfTurn)
   },
 }

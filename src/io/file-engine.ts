@@ -1,6 +1,9 @@
 import { assert } from '../base/assert.js'
 import type { DiskDone } from '../ports/disk.js'
+import { alignPayloads } from '../wire/payload-memory.js'
 import { addon, errnoName } from './addon.js'
+import { systemClock } from './clock.js'
+import { onCompletions, rethrow } from './turn.js'
 
 export const opKinds = { read: 0, write: 1, sync: 2, erase: 3 } as const
 export type OpKind = (typeof opKinds)[keyof typeof opKinds]
@@ -47,7 +50,7 @@ export function queueOp(
   dones[slot] = done
   owners[slot] = owner
   kept[slot] = pieces
-  if (queuedCount === 0) setImmediate(submitQueued)
+  if (queuedCount === 0) systemClock.endOfTurn(submitQueued)
   const at = queuedCount * fieldsPerOp
   submission[at] = kind
   submission[at + 1] = slot
@@ -66,6 +69,8 @@ export function submitQueued(): void {
   if (!isStarted) {
     // For comparisons and tests; where the kernel lets nobody have a ring, threads do all the work anyway.
     addon.engineStart(submission, completions, wake, process.env.BLOCKMESH_FILE_ENGINE !== 'threads')
+    onCompletions(wake)
+    alignPayloads(addon.placeInPage)
     isStarted = true
   }
   const count = queuedCount
@@ -107,8 +112,4 @@ function nameOf(errno: number): string {
     errorNames.set(errno, name)
   }
   return name
-}
-
-function rethrow(error: unknown): never {
-  throw error
 }

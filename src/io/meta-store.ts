@@ -6,6 +6,7 @@ import { StorageError } from '../base/errors.js'
 import { GiB } from '../base/units.js'
 import type { Disk, MetaKey, MetaStore, MetaStorePort, MetaWrite } from '../ports/index.js'
 import { decode, encode } from '../wire/codec.js'
+import { addon, addonErrorText, errnoName, isAddonError } from './addon.js'
 import { systemClock } from './clock.js'
 import { fileDisks } from './disk-port.js'
 import { checkLmdbFiles } from './lmdb-file.js'
@@ -16,6 +17,7 @@ const mapBytes = 16 * GiB
 const transactionsMax = 2
 /** A transaction is looked for in every turn for this long, then every millisecond. */
 const eagerMs = 0.5
+const unexplained = new Error('lmdb could not write its file: its file system may be full')
 /** Sorts before every key of the store's users. */
 const counterKey: Key = [null as unknown as string]
 
@@ -121,6 +123,16 @@ class LmdbStore implements MetaStore {
     if (this.#firstUnsettled() > this.#lastVisible) systemClock.endOfTurn(() => this.#answerFlushes())
   }
 
+  async reserve(bytes: number): Promise<string | null> {
+    try {
+      await addon.fileAllocate(join(this.directory, 'data', 'data.mdb'), Math.min(bytes, mapBytes))
+      return null
+    } catch (error) {
+      if (!isAddonError(error)) throw error
+      return errnoName(error.errno) === 'EOPNOTSUPP' ? null : addonErrorText(error)
+    }
+  }
+
   close(): Promise<void> {
     this.#closed ??= this.#close()
     return this.#closed
@@ -197,10 +209,13 @@ class LmdbStore implements MetaStore {
     this.#issue()
   }
 
-  /** What lmdb could not do; it keeps the reason in a promise of its own. */
+  /**
+   * What lmdb could not do. It keeps the reason in a promise of its own, which is settled in this turn; or never, where the
+   * transaction failed before the sync of the one ahead of it had ended.
+   */
   async #rejected(transaction: Transaction, error: Error & { commitError?: Promise<never> }): Promise<void> {
-    let reason: unknown = error
-    if (error.commitError !== undefined) await error.commitError.catch(cause => (reason = cause))
+    const later = new Promise<Error>(resolve => setImmediate(resolve, unexplained))
+    const reason = await Promise.race([error.commitError?.catch(cause => cause) ?? error, later])
     this.#settled(transaction, textOf(reason))
   }
 

@@ -3,19 +3,21 @@ import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import type { Endpoint } from '../model/objects.js'
 import type { MetricSample } from '../ports/daemon.js'
 import type { Listener } from '../ports/link.js'
+import { LoopDelay } from './loop-delay.js'
 import { listening } from './tcp-link.js'
 
 /** Serves `/metrics` as Prometheus reads it: what `sample` says at that moment, and the process's own figures. */
 export async function serveMetrics(at: Endpoint, sample: () => MetricSample[]): Promise<Listener> {
   const processRegistry = new Registry()
   collectDefaultMetrics({ register: processRegistry })
+  const loopDelay = new LoopDelay()
   const server = http.createServer(async (request, response) => {
     if (request.method !== 'GET' || request.url?.split('?')[0] !== '/metrics') {
       response.writeHead(404).end('see /metrics\n')
       return
     }
     try {
-      const text = Registry.merge([registryOf(sample()), processRegistry])
+      const text = Registry.merge([registryOf([...sample(), ...loopDelay.samples()]), processRegistry])
       response.writeHead(200, { 'content-type': Registry.PROMETHEUS_CONTENT_TYPE }).end(await text.metrics())
     } catch (error) {
       response.writeHead(500).end(`${error instanceof Error ? error.message : String(error)}\n`)
@@ -28,6 +30,7 @@ export async function serveMetrics(at: Endpoint, sample: () => MetricSample[]): 
   return {
     endpoint: { host: at.host, port: address.port },
     close: async () => {
+      loopDelay.close()
       server.close()
       server.closeAllConnections()
     },

@@ -1,47 +1,34 @@
 import net from 'node:net'
 import { StorageError } from '../base/errors.js'
 import type { Endpoint } from '../model/objects.js'
-import type { Connection, ConnectionHandlers, Link, Listener } from '../ports/link.js'
-import type { ControlMessage } from '../wire/control.js'
-import type { DataFrame } from '../wire/data.js'
-import { type Codec, ControlCodec, DataCodec } from './tcp-codec.js'
-import { TcpConnection } from './tcp-connection.js'
+import type { Link, Listener } from '../ports/link.js'
+import { ControlConnection } from './control-connection.js'
+import { DataConnection } from './data-connection.js'
+import { connectTimeoutMs, remoteOf, socketOptions } from './tcp-options.js'
 
-const connectTimeoutMs = 5_000
 const connectionsMax = 4096
-/** Batches leave when they are complete, and a peer whose host is gone is noticed some day. */
-const socketOptions = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 10_000 }
 
 export const tcpLink: Link = {
-  connectData: (to, handlers) => connect<DataFrame>(to, new DataCodec(), handlers),
-  connectControl: (to, handlers) => connect<ControlMessage>(to, new ControlCodec(false), handlers),
-  listenData: (at, accept) => listen<DataFrame>(at, () => new DataCodec(), accept),
-  listenControl: (at, accept) => listen<ControlMessage>(at, () => new ControlCodec(true), accept),
+  connectData: (to, handlers) => DataConnection.connect(to, handlers),
+  connectControl(to, handlers) {
+    const socket = net.connect({ host: to.host, port: to.port, ...socketOptions })
+    const connection = new ControlConnection(socket, to, false)
+    socket.setTimeout(connectTimeoutMs, () => connection.fail(`no connection within ${connectTimeoutMs} ms`))
+    socket.once('connect', () => socket.setTimeout(0))
+    connection.start(handlers)
+    return connection
+  },
+  // Data connections are read by the addon, and not before it has them.
+  listenData: (at, accept) => listen(at, { pauseOnConnect: true }, socket => DataConnection.accept(socket, accept)),
+  listenControl: (at, accept) =>
+    listen(at, {}, socket => {
+      const connection = new ControlConnection(socket, remoteOf(socket), true)
+      connection.start(accept(connection))
+    }),
 }
 
-function connect<Message>(
-  to: Endpoint,
-  codec: Codec<Message>,
-  handlers: ConnectionHandlers<Message>,
-): Connection<Message> {
-  const socket = net.connect({ host: to.host, port: to.port, ...socketOptions })
-  const connection = new TcpConnection(socket, to, codec)
-  socket.setTimeout(connectTimeoutMs, () => connection.fail(`no connection within ${connectTimeoutMs} ms`))
-  socket.once('connect', () => socket.setTimeout(0))
-  connection.start(handlers)
-  return connection
-}
-
-async function listen<Message>(
-  at: Endpoint,
-  makeCodec: () => Codec<Message>,
-  accept: (connection: Connection<Message>) => ConnectionHandlers<Message>,
-): Promise<Listener> {
-  const server = net.createServer(socketOptions, socket => {
-    const remote = { host: socket.remoteAddress ?? '', port: socket.remotePort ?? 0 }
-    const connection = new TcpConnection(socket, remote, makeCodec())
-    connection.start(accept(connection))
-  })
+async function listen(at: Endpoint, options: net.ServerOpts, accept: (socket: net.Socket) => void): Promise<Listener> {
+  const server = net.createServer({ ...socketOptions, ...options }, accept)
   server.maxConnections = connectionsMax
   await listening(server, at)
   // A connection that could not be accepted (too many files) is the other side's to try again.

@@ -1,5 +1,5 @@
 import { StorageError } from '../base/errors.js'
-import { applyDelta, type ClusterMap, emptyMap, type MapDelta } from '../model/index.js'
+import { applyDelta, type ClusterMap, emptyMap, forgetVolumes, type MapDelta } from '../model/index.js'
 import type { DaemonNotices } from '../wire/control.js'
 
 export interface MapStep {
@@ -42,6 +42,7 @@ export class MapKeeper {
 
   #replace(whole: MapDelta): void {
     for (const table of Object.values(this.map.tables)) table.clear()
+    forgetVolumes(this.map.tables.volumes)
     this.map.slices.clear()
     this.map.version = 0
     // Version 0 is a system in which nothing has happened yet.

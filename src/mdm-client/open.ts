@@ -159,7 +159,15 @@ class Client implements MdmClient {
     this.#connection = connection
     this.#address = address
     this.#versionAtHello = this.map.version
-    const params = { version: controlVersion, role, systemId: this.#systemId, name, ...(client ? { client } : {}) }
+    const system = this.map.tables.systems.values().next().value
+    const params = {
+      version: controlVersion,
+      role,
+      systemId: this.#systemId,
+      name,
+      ...(client ? { client } : {}),
+      ...(system && { era: system.era ?? '' }),
+    }
     const grownMs = helloTimeoutMsMin * (1 + Math.floor(rounds / helloRounds))
     const timeoutMs = all.length === 1 ? helloTimeoutMsMax : Math.min(helloTimeoutMsMax, grownMs)
     this.#requests

@@ -23,7 +23,8 @@ export function clusterReport(cluster: Cluster): ClusterReport {
   const system = cluster.map?.tables.systems.values().next().value
   const unwell = voting.filter(({ status }) => status !== 'Normal')
   return {
-    systemId: identity?.systemId ?? null,
+    // One that was imported into has kept its members' identity.
+    systemId: system?.id ?? identity?.systemId ?? null,
     systemName: system?.name ?? null,
     mode: modeOf(mdms) ?? ([1, 3, 5].includes(voters.length) ? (voters.length as ClusterMode) : null),
     state:

@@ -11,6 +11,7 @@ import type { Node } from './node.js'
 import type { Peer } from './peer.js'
 import type { Proposer } from './proposer.js'
 import type { Rebuilds } from './rebuilds.js'
+import type { Recovery } from './recovery.js'
 import type { Registry } from './registry.js'
 import type { Returns } from './returns.js'
 import type { Watch } from './watch.js'
@@ -32,6 +33,7 @@ export interface Mdm {
   returns: Returns
   watch: Watch
   rebuilds: Rebuilds
+  recovery: Recovery
   /** Devices that are being initialised now, so that nobody starts a second time. */
   preparing: Set<string>
   /** Ends a connection from our side. */

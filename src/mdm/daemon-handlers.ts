@@ -9,7 +9,7 @@ import type { Call, Handlers } from './handlers.js'
 import type { Peer } from './peer.js'
 
 /** What SDSs and SDCs ask. */
-export const daemonHandlers: Handlers<'registerSds' | 'registerSdc' | 'subscribe' | 'copiesJoined'> = {
+export const daemonHandlers: Handlers<'registerSds' | 'registerSdc' | 'subscribe' | 'handOver' | 'copiesJoined'> = {
   registerSds: {
     roles: ['sds'],
     handle: async ({ mdm, peer, params }) => {
@@ -61,6 +61,15 @@ export const daemonHandlers: Handlers<'registerSds' | 'registerSdc' | 'subscribe
     },
   },
 
+  handOver: {
+    roles: ['sds'],
+    handle: async ({ mdm, peer, params }) => {
+      const sdsId = registeredSds(peer)
+      if (mdm.map.tables.sdss.get(sdsId)?.incarnation === params.incarnation) await mdm.rebuilds.handOver(sdsId)
+      return {}
+    },
+  },
+
   copiesJoined: {
     roles: ['sds'],
     handle: async ({ mdm, peer, params }) => {
@@ -83,9 +92,16 @@ async function registerSds(
   peer: Peer,
   sds: Sds,
   params: MdmRequests['registerSds'],
-): Promise<{ sdsId: SdsId; incarnation: number }> {
+): Promise<{ sdsId: SdsId; incarnation: number } | null> {
   const { processId, endpoint, devices } = params
   claim(mdm, mdm.registry.claimSds(sds.id, peer))
+  const newer = mdm.recovery.reasonToSuspect(sds, devices)
+  if (newer !== null && !mdm.recovery.isOn) await mdm.recovery.suspect(sds, newer)
+  // It waits, and is told when it may register.
+  if (mdm.recovery.isOn) {
+    if (!peer.closed) mdm.recovery.hear(sds, peer, devices)
+    return null
+  }
   const answer = await mdm.proposer
     .propose('registerSds', state => {
       checkAlive(peer)

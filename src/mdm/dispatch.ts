@@ -12,6 +12,7 @@ import {
 import { adminHandlers } from './admin-handlers.js'
 import { check } from './check.js'
 import { clusterHandlers } from './cluster-handlers.js'
+import { configurationHandlers } from './configuration-handlers.js'
 import type { Mdm } from './context.js'
 import { daemonHandlers } from './daemon-handlers.js'
 import { commitGrowth, deviceHandlers } from './device-handlers.js'
@@ -25,6 +26,7 @@ import type { Watch } from './watch.js'
 /** Every request that the master answers, by name. */
 const handlers: Handlers<Exclude<MdmRequestName, 'hello' | 'queryCluster'>> = {
   ...adminHandlers,
+  ...configurationHandlers,
   ...clusterHandlers,
   ...daemonHandlers,
   ...deviceHandlers,
@@ -81,12 +83,23 @@ export async function welcome(mdm: Mdm, peer: Peer, hello: MdmRequests['hello'])
       mdmHas: systemId,
       remedy: 'correct the MDM addresses in its configuration, or clear its state directory to join this system',
     })
+  checkEra(mdm, hello)
   await mdm.node.barrier()
   peer.helloTimer?.cancel()
   peer.role = hello.role
   // Only tools ask for changes one at a time; what daemons report may be repeated by nature.
   peer.client = hello.role === 'tool' ? (hello.client ?? null) : null
   return { systemId, mapVersion: mdm.map.version, mdmName: mdm.config.name }
+}
+
+/** A process that has lived under a configuration which another one has replaced knows epochs and numbers that are void. */
+function checkEra(mdm: Mdm, { role, name, era }: { role: string; name: string; era?: string | undefined }): void {
+  if (era === undefined || era === (mdm.map.tables.systems.values().next().value?.era ?? '')) return
+  throw new StorageError('WRONG_SYSTEM', {
+    detail: `this ${role} has lived under a configuration that another one has replaced`,
+    name,
+    remedy: 'it ends, and starts with nothing in memory; if nobody starts it again, do',
+  })
 }
 
 function takeNotice(mdm: Mdm, peer: Peer, { name, params }: Extract<ControlMessage, { kind: 'notice' }>): void {
@@ -117,6 +130,11 @@ function takeNotice(mdm: Mdm, peer: Peer, { name, params }: Extract<ControlMessa
       const sds = peer.registered && peer.sdsId ? mdm.map.tables.sdss.get(peer.sdsId) : undefined
       // What an older process says of others may be long past.
       if (sds?.incarnation === incarnation) mdm.watch.alive(sds.id, unreachable as Parameters<Watch['alive']>[1])
+      return
+    }
+    case 'sdcReach': {
+      const reach = check(mdmNotices.sdcReach, params, name)
+      if (peer.registered && peer.sdcId) mdm.rebuilds.reach.heard(peer.sdcId, reach)
       return
     }
     case 'sdcStatus': {

@@ -11,6 +11,7 @@ import type { Node } from './node.js'
 import type { Peer } from './peer.js'
 import { Proposer } from './proposer.js'
 import { Rebuilds } from './rebuilds.js'
+import { Recovery } from './recovery.js'
 import { Registry } from './registry.js'
 import { Returns } from './returns.js'
 import { Watch } from './watch.js'
@@ -46,6 +47,7 @@ export class Master {
     const mdm = { config, ports, cluster, node, links, state, map, ...own } as Mdm
     mdm.rebuilds = new Rebuilds(mdm)
     mdm.members = new Members(mdm)
+    mdm.recovery = new Recovery(mdm)
     watch.onConvicted = () => returns.settleNow()
     this.mdm = mdm
   }

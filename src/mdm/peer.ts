@@ -32,6 +32,8 @@ export class Peer {
   mdmId: MdmId | null = null
   /** Its registration is committed. */
   registered = false
+  /** An SDS that is about to stop, or to enter maintenance: nothing more is given to it. */
+  isLeaving = false
   /** Where an SDS listens. */
   endpoint: Endpoint | null = null
   /** When something last came from it. */

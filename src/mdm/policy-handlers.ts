@@ -1,4 +1,4 @@
-import { type MdmState, resolve } from '../core/mdm/index.js'
+import { decide, type MdmState, resolve } from '../core/mdm/index.js'
 import { lostRecords } from '../core/slices/index.js'
 import { devicesOfSds, type Sds } from '../model/index.js'
 import { change, poolOf } from './admin-handlers.js'
@@ -31,12 +31,24 @@ export const policyHandlers: Handlers<
     roles: tools,
     handle: async call => {
       const { mdm, params } = call
-      const answer = await change(call, 'enterMaintenance', state => {
+      const { id, name } = resolve(mdm.map, 'sdss', params.sds)
+      const command = (state: MdmState) => {
         const sds = resolve(state.map, 'sdss', params.sds)
         return { id: sds.id, slices: withoutSds(mdm, state, sds) }
-      })
-      mdm.ports.log.warn('sds.maintenance', { sds: resolve(mdm.map, 'sdss', params.sds).name, entered: true })
-      return answer
+      }
+      const leaving = mdm.registry.sds(id)
+      try {
+        // Roles that are handed over cost nobody a pause; what cannot be is promoted by the entry. Where that would be
+        // refused, nothing is moved about for it.
+        const { state } = mdm
+        if (!('error' in decide(state, { kind: 'enterMaintenance', ...command(state) })))
+          await mdm.rebuilds.handOver(id)
+        const answer = await change(call, 'enterMaintenance', command)
+        mdm.ports.log.warn('sds.maintenance', { sds: name, entered: true })
+        return answer
+      } finally {
+        if (leaving) leaving.isLeaving = false
+      }
     },
   },
   exitMaintenance: {

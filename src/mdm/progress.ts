@@ -1,6 +1,6 @@
-import type { PoolId } from '../base/ids.js'
+import type { DeviceId, PoolId } from '../base/ids.js'
 import { chunkBytes } from '../base/units.js'
-import { type FillPlan, noProgress, type Progress, progressAfter } from '../core/rebuild/index.js'
+import { type FillPlan, isWorthNoting, type Progress, progressAfter, resumedProgress } from '../core/rebuild/index.js'
 import type { StoragePool } from '../model/index.js'
 import type { Mdm } from './context.js'
 
@@ -9,21 +9,19 @@ export interface PoolProgress {
   rebalance: Progress & { slicesLeft: number }
 }
 
-const nothing: PoolProgress = {
-  rebuild: { ...noProgress, slicesLeft: 0 },
-  rebalance: { ...noProgress, slicesLeft: 0 },
-}
-
 /** How far each pool is, from what is planned and what primaries report of their fills. */
 export class PoolProgresses {
   readonly #pools = new Map<PoolId, PoolProgress>()
 
-  of(poolId: PoolId): PoolProgress {
-    return this.#pools.get(poolId) ?? nothing
+  /** null: not known yet. */
+  of(poolId: PoolId): PoolProgress | null {
+    return this.#pools.get(poolId) ?? null
   }
 
-  note({ map, registry }: Mdm, pool: StoragePool, plan: FillPlan): void {
-    const before = this.of(pool.id)
+  /** Returns the totals where they have to be noted in the map: the next MDM goes on counting from them. */
+  note({ map, registry }: Mdm, pool: StoragePool, plan: FillPlan): { rebuild: number; rebalance: number } | null {
+    const { rebuild = 0, rebalance = 0 } = pool.fillBytesTotal ?? {}
+    const before = this.of(pool.id) ?? { rebuild: resumedProgress(rebuild), rebalance: resumedProgress(rebalance) }
     let filling = 0
     let fillingMoves = 0
     for (const { joining, secondary } of map.slices.get(pool.id) ?? []) {
@@ -31,7 +29,7 @@ export class PoolProgresses {
       if (secondary === null) filling++
       else fillingMoves++
     }
-    const sliceBytes = registry.inUseBytes(pool.id) / 2 / pool.sliceCount
+    const sliceBytes = sliceBytesOf({ map, registry }, pool)
     const fillBytes = registry.fillChunksLeft(pool.id) * chunkBytes
     const isRebuild = plan.rebuildsLeft > 0
     const left = (slices: number, begun: number, fills: boolean): number => {
@@ -41,9 +39,30 @@ export class PoolProgresses {
     }
     const rebuildLeft = left(plan.rebuildsLeft, filling, isRebuild)
     const rebalanceLeft = left(plan.movesLeft, fillingMoves, !isRebuild)
-    this.#pools.set(pool.id, {
+    const progress: PoolProgress = {
       rebuild: { ...progressAfter(before.rebuild, rebuildLeft), slicesLeft: plan.rebuildsLeft },
       rebalance: { ...progressAfter(before.rebalance, rebalanceLeft), slicesLeft: plan.movesLeft },
-    })
+    }
+    this.#pools.set(pool.id, progress)
+    const totals = { rebuild: progress.rebuild.bytesTotal, rebalance: progress.rebalance.bytesTotal }
+    const isNews = isWorthNoting(rebuild, totals.rebuild) || isWorthNoting(rebalance, totals.rebalance)
+    return isNews ? totals : null
   }
+}
+
+/** What a copy of a slice holds on average, on the devices that have told; what others held last may not be known. */
+function sliceBytesOf({ map, registry }: Pick<Mdm, 'map' | 'registry'>, { id }: StoragePool): number {
+  const copies = new Map<DeviceId, number>()
+  for (const { primary, secondary } of map.slices.get(id) ?? [])
+    for (const deviceId of secondary === null ? [primary] : [primary, secondary])
+      copies.set(deviceId, (copies.get(deviceId) ?? 0) + 1)
+  let slots = 0
+  let count = 0
+  for (const [deviceId, here] of copies) {
+    const usage = registry.usage.get(deviceId)
+    if (!usage) continue
+    slots += usage.slotsUsed
+    count += here
+  }
+  return count === 0 ? 0 : (slots * chunkBytes) / count
 }

@@ -1,4 +1,4 @@
-import type { DeviceId, PoolId } from '../base/ids.js'
+import type { DeviceId, PoolId, SdsId } from '../base/ids.js'
 import { chunkBytes } from '../base/units.js'
 import { holdingCopies, type SliceReason } from '../core/mdm/index.js'
 import { readyDevices } from '../core/placement/index.js'
@@ -9,9 +9,12 @@ import type { Timer } from '../ports/index.js'
 import type { Mdm } from './context.js'
 import { finishRemoval, finishSds } from './device-handlers.js'
 import { type PoolProgress, PoolProgresses } from './progress.js'
+import { Reach } from './reach.js'
 import { Swaps } from './swaps.js'
 
 const lookMs = 500
+/** After its start the MDM has heard of all SDSs that are there, and of what their devices hold. */
+const settledMs = 5_000
 /** After a change of slices: the next fills may begin. */
 const soonMs = 20
 
@@ -22,14 +25,20 @@ export class Rebuilds {
   readonly #missingSinceMs = new Map<PoolId, Map<number, number>>()
   readonly #awaySinceMs = new Map<DeviceId, number>()
   readonly #progresses = new PoolProgresses()
+  readonly reach: Reach
   readonly #swaps: Swaps
   readonly #finishing = new Set<string>()
   readonly #asking = new Set<PoolId>()
+  /** Whose totals are on their way into the map. */
+  readonly #noting = new Set<PoolId>()
+  readonly #startedAtMs: number
   #timer: Timer | null = null
   #soon: Timer | null = null
   #isClosed = false
 
   constructor(readonly mdm: Mdm) {
+    this.#startedAtMs = mdm.ports.clock.nowMs()
+    this.reach = new Reach(mdm)
     this.#swaps = new Swaps(mdm)
   }
 
@@ -55,13 +64,21 @@ export class Rebuilds {
     })
   }
 
-  progressOf(poolId: PoolId): PoolProgress {
+  /** See `Swaps`. */
+  handOver(sdsId: SdsId): Promise<void> {
+    return this.#swaps.handOver(sdsId)
+  }
+
+  /** null: not known yet. */
+  progressOf(poolId: PoolId): PoolProgress | null {
     return this.#progresses.of(poolId)
   }
 
   look(): void {
     const { map } = this.mdm
+    if (this.mdm.recovery.isOn) return
     this.#noteAway()
+    this.reach.look()
     for (const pool of map.tables.pools.values()) {
       this.#noteMissing(pool.id)
       if (map.slices.has(pool.id)) this.#lookAt(pool)
@@ -74,12 +91,30 @@ export class Rebuilds {
 
   #lookAt(pool: StoragePool): void {
     const plan = this.#plan(pool)
-    this.#progresses.note(this.mdm, pool, plan)
+    this.#noteProgress(pool, plan)
     if (!this.#asking.has(pool.id)) {
       const some = plan.abandons.length + plan.rebuilds.length + plan.moves.length > 0
       if (some) void this.#ask(pool)
     }
-    if (plan.swaps.length > 0) this.#swaps.ask(pool.id, plan.swaps)
+    const urgent = this.reach.swapsOf(pool.id)
+    if (urgent.length > 0) this.#swaps.ask(pool.id, urgent, 'primary out of reach')
+    else if (plan.swaps.length > 0) this.#swaps.ask(pool.id, plan.swaps, 'roles swapped')
+  }
+
+  #noteProgress(pool: StoragePool, plan: FillPlan): void {
+    // What another MDM has begun to count is not over because nobody has reported here yet.
+    const isEarly = this.mdm.ports.clock.nowMs() - this.#startedAtMs < settledMs
+    if (isEarly && pool.fillBytesTotal && this.#progresses.of(pool.id) === null) return
+    const totals = this.#progresses.note(this.mdm, pool, plan)
+    if (totals === null || this.#noting.has(pool.id)) return
+    this.#noting.add(pool.id)
+    const noted = { id: pool.id, rebuildBytesTotal: totals.rebuild, rebalanceBytesTotal: totals.rebalance }
+    this.mdm.proposer
+      .propose('noteFills', ({ map }) => (map.tables.pools.has(pool.id) ? noted : null))
+      .catch(error => {
+        if (!this.#isClosed) this.mdm.ports.log.error('rebuild.failed', { pool: pool.name, error: String(error) })
+      })
+      .finally(() => this.#noting.delete(pool.id))
   }
 
   #plan(pool: StoragePool): FillPlan {
@@ -130,8 +165,10 @@ export class Rebuilds {
     const missing = this.#missingSinceMs.get(pool.id)
     const nowMs = mdm.ports.clock.nowMs()
     const ready = new Map<DeviceId, boolean>()
-    for (const { id, sdsId } of state.map.tables.devices.values())
-      ready.set(id, watch.isLively(sdsId) && watch.isPresent(id) && !state.map.tables.sdss.get(sdsId)?.maintenance)
+    for (const { id, sdsId } of state.map.tables.devices.values()) {
+      const isThere = watch.isLively(sdsId) && watch.isPresent(id)
+      ready.set(id, isThere && !state.map.tables.sdss.get(sdsId)?.maintenance && !registry.isLeaving(sdsId))
+    }
     return {
       map: state.map,
       epochHigh: state.epochHigh,
@@ -140,6 +177,7 @@ export class Rebuilds {
       isJoiningFull: (slice, epoch) => registry.isJoiningFull(pool.id, slice, epoch),
       freeChunks: id => registry.freeChunks(id),
       chunksPerSlice: Math.ceil(registry.inUseBytes(pool.id) / chunkBytes / 2 / pool.sliceCount),
+      mayLead: id => this.reach.mayLead(id),
       arePartedNow: (one, two) => watch.arePartedNow(one, two),
     }
   }

@@ -67,6 +67,10 @@ export class Registry {
     this.#sdss.delete(sdsId)
   }
 
+  isLeaving(sdsId: SdsId): boolean {
+    return this.sds(sdsId)?.isLeaving ?? false
+  }
+
   /** The device's SDS is connected and has it open. */
   isPresent(deviceId: DeviceId): boolean {
     const device = this.map.tables.devices.get(deviceId)

@@ -1,6 +1,6 @@
 import type { DeviceId, SdsId } from '../base/ids.js'
 import type { MdmState } from '../core/mdm/index.js'
-import { returnedDevices } from '../core/mdm/index.js'
+import { recoveryOf, returnedDevices } from '../core/mdm/index.js'
 import { type Settlement, settle } from '../core/slices/index.js'
 import type { Clock, Log, Timer } from '../ports/index.js'
 import type { OpenedDevice } from '../wire/control.js'
@@ -44,7 +44,7 @@ export class Returns {
   /** Decides what can be decided now: somebody came back, or time went by. */
   settleNow(): void {
     const waits = [...this.state.map.tables.devices.values()].some(device => device.waiting)
-    if (!waits) return
+    if (!waits || recoveryOf(this.state)) return
     this.proposer
       .propose('settle', state => {
         const settlement = settle({

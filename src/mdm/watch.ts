@@ -1,5 +1,5 @@
 import type { DeviceId, SdsId } from '../base/ids.js'
-import type { MdmState, SliceReason } from '../core/mdm/index.js'
+import { type MdmState, recoveryOf, type SliceReason } from '../core/mdm/index.js'
 import {
   arePartedNow,
   type Damping,
@@ -118,6 +118,8 @@ export class Watch {
 
   /** Judges, and asks for what follows. */
   look(): void {
+    // Nobody is registered: who is silent has nothing to say.
+    if (recoveryOf(this.state)) return
     const nowMs = this.clock.nowMs()
     noteEvent(this.#membership, { kind: 'looked', nowMs })
     const { map } = this.state

@@ -1,5 +1,5 @@
 import { assert } from '../base/assert.js'
-import type { DeviceId, PoolId, SdcId, SdsId, SystemId } from '../base/ids.js'
+import { type DeviceId, type PoolId, type SdcId, type SdsId, type SystemId, sameId } from '../base/ids.js'
 import type {
   Device,
   FaultSet,
@@ -13,6 +13,7 @@ import type {
   System,
   Volume,
 } from './objects.js'
+import { noteVolume } from './volume-index.js'
 
 /** Every table of the object model, by name: what a map change may name. */
 export interface Tables {
@@ -83,9 +84,12 @@ export function applyDelta(map: ClusterMap, delta: MapDelta): void {
 export function applyChange(map: ClusterMap, change: MapChange): void {
   switch (change.kind) {
     case 'put':
+      if (change.table === 'volumes')
+        noteVolume(map.tables.volumes, map.tables.volumes.get(change.value.id), change.value)
       ;(map.tables[change.table] as Map<string, { id: string }>).set(change.value.id, change.value)
       return
     case 'drop':
+      if (change.table === 'volumes') noteVolume(map.tables.volumes, map.tables.volumes.get(change.id), undefined)
       map.tables[change.table].delete(change.id)
       return
     case 'dropSlices':
@@ -93,7 +97,12 @@ export function applyChange(map: ClusterMap, change: MapChange): void {
       return
     case 'slices': {
       const records = map.slices.get(change.poolId) ?? []
-      for (const record of change.slices) records[record.slice] = record
+      for (const record of change.slices) {
+        record.primary = sameId(record.primary)
+        if (record.secondary !== null) record.secondary = sameId(record.secondary)
+        if (record.joining !== null) record.joining = sameId(record.joining)
+        records[record.slice] = record
+      }
       map.slices.set(change.poolId, records)
     }
   }

@@ -1,2 +1,3 @@
 export * from './cluster-map.js'
 export * from './objects.js'
+export { forgetVolumes, type PoolVolumes, type VolumeIndex, volumeIndexOf } from './volume-index.js'

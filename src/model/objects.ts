@@ -16,6 +16,23 @@ import type {
 export interface System {
   id: SystemId
   name: string
+  /**
+   * Names the line of configurations since one was put in the place of a newer one (an import, an MDM that had gone back
+   * in time). A process that has lived under another line ends, and starts with nothing in memory. Absent: the first one.
+   */
+  era?: string
+  /** Set while nothing is served and nothing changes: until every SDS has said what it knows, or people go on without. */
+  recovery?: Recovery
+  /** Objects get no number below this. */
+  numbersFrom?: number
+}
+
+/** Why the system stands still. */
+export interface Recovery {
+  /** `imported`: it may be older than what the SDSs know. `behind`: an SDS knew more. */
+  why: 'imported' | 'behind'
+  /** Numbers from here up to `numbersFrom` may have been given to objects that this configuration does not know. */
+  unknownFrom: number
 }
 
 /** Fixed at installation. A tie breaker votes and stores no configuration. */
@@ -73,6 +90,10 @@ export interface StoragePool {
   rebalancePolicy?: IoPolicy
   /** How long a copy may be away before its slices are copied elsewhere; absent: 60 s. */
   gracePeriodMs?: number
+  /** What the rebuild and the rebalance that are going on had to copy in all, for progress; absent: nothing goes on. */
+  fillBytesTotal?: { rebuild: number; rebalance: number }
+  /** Epochs of its slices go on above this, whatever its table says: devices may know them. */
+  epochsFrom?: number
 }
 
 /** ScaleIO's policies for rebuild and rebalance I/O, all per device. */
@@ -87,6 +108,11 @@ export type IoPolicy =
       appIopsThreshold: number
       appBandwidthKbPerSecThreshold: number
       quietPeriodMs: number
+      /**
+       * Of what applications move on a device, so much may be copied beside them while they use it all the time, if that is
+       * less than the bandwidth; the more the device rests, the nearer to the bandwidth. Absent: the bandwidth.
+       */
+      appPercent?: number
     }
 
 export interface Endpoint {

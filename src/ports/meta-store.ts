@@ -19,6 +19,11 @@ export interface MetaStore {
   commit(writes: readonly MetaWrite[], visible: (error: string | null) => void): void
   /** `durable` is called when everything that was visible before this call would survive power loss. */
   flush(durable: (error: string | null) => void): void
+  /**
+   * Sets room aside, so that the store can grow to so many bytes though its file system is full. Null, or why there is
+   * no such room; a file system that cannot promise any is no reason.
+   */
+  reserve(bytes: number): Promise<string | null>
   close(): Promise<void>
 }
 

@@ -15,6 +15,7 @@ import { KernelRecord } from './kernel-record.js'
 import { MapAcks } from './map-acks.js'
 import { sdcMetrics } from './metrics.js'
 import { type ExportTable, listenNbd, streamOfSocketFd } from './nbd/index.js'
+import { ReachReports } from './reach-reports.js'
 import type { VolumeClient } from './volume-client.js'
 
 /** What a test replaces. */
@@ -67,6 +68,7 @@ class RunningSdc implements SdcDaemon, DataPathHost {
   readonly #path: DataPath
   readonly #doors: Doors
   readonly #acks: MapAcks
+  readonly #reach: ReachReports
   #kernel: KernelDoor | null = null
   #registered: { sdcId: SdcId; incarnation: number } | null = null
   #serving = false
@@ -86,11 +88,12 @@ class RunningSdc implements SdcDaemon, DataPathHost {
     this.link = link
     this.log = log
     const state = options.state ?? openStateDirectory(config.directory)
-    this.#identity = new SdcIdentity(state, random, config.systemId)
+    this.#identity = new SdcIdentity(state, random, config)
     this.#path = new DataPath(this)
     this.exports = new Exports({ path: this.#path, state, log, bootId, ioTimeoutMs: config.ioTimeoutMs })
     this.#doors = new Doors(config)
     this.#acks = new MapAcks(version => this.#mdm.notice('mapAck', { version }))
+    this.#reach = new ReachReports(this, this.#path, report => this.#mdm.notice('sdcReach', report))
     this.failed = new Promise(resolve => {
       this.#end = resolve
     })
@@ -114,6 +117,7 @@ class RunningSdc implements SdcDaemon, DataPathHost {
 
   async start(): Promise<void> {
     this.#mdm.start()
+    this.#reach.start()
     const served = this.#serve()
     const failed = this.failed.then(error => Promise.reject(error))
     served.catch(error => this.#fail(error instanceof Error ? error : new Error(String(error))))
@@ -288,6 +292,7 @@ class RunningSdc implements SdcDaemon, DataPathHost {
     const volumes = [...this.exports.volumes]
     const idle = Promise.all(volumes.map(volume => volume.whenIdle()))
     if (this.#endedBy === null) await Promise.race([idle, this.#after(stopWaitMs)])
+    this.#reach.close()
     this.#path.close()
     for (const volume of volumes) volume.notes.close()
     await this.#mdm.close()

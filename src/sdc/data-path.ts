@@ -77,6 +77,11 @@ export class DataPath {
     if (!this.#closed) this.#sessionOf(deviceId).add(item)
   }
 
+  /** Finds out whether a device answers. */
+  probe(deviceId: DeviceId): void {
+    if (!this.#closed) this.#sessionOf(deviceId).probe()
+  }
+
   #sessionOf(deviceId: DeviceId): DeviceSession {
     let session = this.#sessions.get(deviceId)
     if (session === undefined) {

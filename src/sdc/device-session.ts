@@ -70,6 +70,10 @@ export class DeviceSession {
   #backoffMs = backoffMsMin
   #timer: Timer | null = null
   #heardAtMs = 0
+  /** When the device last said anything at all. */
+  answeredAtMs = Number.NEGATIVE_INFINITY
+  /** Since when something has been wanted of it; null: nothing is. */
+  #wantedSinceMs: number | null = null
   /** For the metrics. */
   keptCount = 0
   connects = 0
@@ -84,11 +88,23 @@ export class DeviceSession {
     return this.#state === 'up'
   }
 
+  /** For how long something has been wanted of the device without a word from it. */
+  silentMs(nowMs: number): number {
+    return this.#wantedSinceMs === null ? 0 : nowMs - Math.max(this.#wantedSinceMs, this.answeredAtMs)
+  }
+
+  /** Finds out whether the device answers, though there is nothing to ask of it. */
+  probe(): void {
+    if (this.#state === 'idle') this.#connect()
+    else if (this.#state === 'up') this.#connection!.send(makeFrame({ opcode: opcodes.ping }))
+  }
+
   /** Keeps the item until it is answered; sends it when the window has room. */
   add(item: SessionItem): void {
     assert(item.keptBy === null, 'one session keeps an item')
     assert(this.#state !== 'closed', 'a closed session takes nothing')
     item.keptBy = this
+    this.#wantedSinceMs ??= this.host.clock.nowMs()
     item.requestId = 0
     item.keptNext = null
     item.keptBefore = this.#last
@@ -173,6 +189,7 @@ export class DeviceSession {
 
   #onFrame(frame: DataFrame): void {
     this.#heardAtMs = this.host.clock.nowMs()
+    this.answeredAtMs = this.#heardAtMs
     if (frame.opcode === opcodes.hello) this.#onWelcome(frame)
     else if (frame.opcode !== opcodes.ping) this.#onAnswer(frame)
   }
@@ -303,5 +320,6 @@ export class DeviceSession {
     item.keptBefore = null
     item.requestId = 0
     this.keptCount--
+    if (this.#first === null) this.#wantedSinceMs = null
   }
 }

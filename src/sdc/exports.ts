@@ -49,12 +49,13 @@ export class Exports implements ExportTable {
   follow(map: ClusterMap, sdcId: SdcId): ExportsStep {
     const step: ExportsStep = { opened: [], removed: [] }
     const wanted = new Map<string, MappedVolume>()
+    const shared = sharedVolumes(map)
     for (const mapping of mappingsOfSdc(map, sdcId)) {
       const volume = map.tables.volumes.get(mapping.volumeId)
       const pool = volume && map.tables.pools.get(volume.poolId)
       // Without its slices there is nothing to serve yet.
       if (volume === undefined || pool === undefined || !map.slices.has(pool.id)) continue
-      wanted.set(mapping.id, { volume, pool, mapping, isShared: isShared(map, volume.id) })
+      wanted.set(mapping.id, { volume, pool, mapping, isShared: shared.has(volume.id) })
     }
     for (const [mappingId, volume] of this.#volumes)
       if (!wanted.has(mappingId)) {
@@ -94,10 +95,12 @@ export class Exports implements ExportTable {
   }
 }
 
-function isShared(map: ClusterMap, volumeId: string): boolean {
-  let mappings = 0
-  for (const mapping of map.tables.mappings.values()) if (mapping.volumeId === volumeId) mappings++
-  return mappings > 1
+/** Volumes with more than one mapping. In one pass: with many volumes this is most of what a change of the map costs. */
+function sharedVolumes(map: ClusterMap): Set<string> {
+  const seen = new Set<string>()
+  const shared = new Set<string>()
+  for (const { volumeId } of map.tables.mappings.values()) (seen.has(volumeId) ? shared : seen).add(volumeId)
+  return shared
 }
 
 const epochsOf = (map: ClusterMap, poolId: PoolId, sliceCount: number): Uint32Array => {

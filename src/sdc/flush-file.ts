@@ -15,8 +15,8 @@ export interface FlushFileOptions {
   isShared: boolean
 }
 
-/** Beyond so many cells one write of the whole file is cheaper. */
-const cellsMax = 32
+/** Beyond so many cells one write of the whole file is cheaper, which takes longer the more slices there are. */
+const cellsMaxOf = (sliceCount: number): number => Math.max(32, sliceCount / 256)
 
 export const flushFileName = (volumeId: string): string => `flush-${volumeId}`
 export const volumeOfFlushFile = (name: string): string | null => /^flush-([0-9a-f]{16})$/.exec(name)?.[1] ?? null
@@ -99,7 +99,7 @@ export class FlushFile {
 
   /** After a flush that changed the notes of `slices` and no epoch of the last known flush: those cells alone. */
   rewriteCells(slices: readonly number[]): void {
-    if (this.#isBehind || slices.length > cellsMax) {
+    if (this.#isBehind || slices.length > cellsMaxOf(this.dirty.sliceCount)) {
       this.rewrite()
       return
     }

@@ -36,11 +36,13 @@ export class Flusher {
   #waitingFor: FlushDone[] = []
   /** Others wrote since the last flush that counted everything. */
   #sharedSince = true
+  readonly #known: KnownEpochs
   /** For the metrics. */
   lossesReported = 0
 
   constructor(readonly owner: FlusherOwner) {
     this.#sharedSince = owner.isShared
+    this.#known = { version: null, epochs: new Uint32Array(owner.notes.dirty.sliceCount) }
   }
 
   /** `done` is called when everything answered before this call is durable on all copies, or cannot be made so. */
@@ -67,7 +69,7 @@ export class Flusher {
     this.#runningFor = this.#waitingFor.splice(0)
     const every = this.#sharedSince || this.owner.isShared
     if (!this.owner.isShared) this.#sharedSince = false
-    const run = new FlushRun(this.owner, outcome => this.#end(run, outcome, every))
+    const run = new FlushRun(this.owner, this.#known, outcome => this.#end(run, outcome, every))
     this.#running = run
     run.start(every)
   }
@@ -87,6 +89,12 @@ export class Flusher {
   }
 }
 
+/** The epochs of all slices at the last flush that succeeded, and the version of the map that has them; null: none has. */
+interface KnownEpochs {
+  version: number | null
+  readonly epochs: Uint32Array
+}
+
 /** One slice of a run. */
 interface FlushSlice {
   slice: number
@@ -100,9 +108,12 @@ interface FlushSlice {
 class FlushRun {
   readonly #left = new Map<number, FlushSlice>()
   readonly #asks = new Set<FlushAsk>()
-  #epochs: Uint32Array = new Uint32Array(0)
+  /** Of the map, at the start. */
+  #version = 0
+  /** False: since the last flush no slice can have moved but by this one. */
+  #othersMoved = true
   /** Slices that had to be flushed. */
-  #covered: number[] = []
+  #covered: readonly number[] = []
   /** The last known flush of a slice is now one of another epoch. */
   #epochMoved = false
   #round = 0
@@ -112,6 +123,7 @@ class FlushRun {
 
   constructor(
     readonly owner: FlusherOwner,
+    readonly known: KnownEpochs,
     readonly onEnd: (outcome: 'done' | 'failed' | 'lost') => void,
   ) {}
 
@@ -121,14 +133,20 @@ class FlushRun {
 
   start(every: boolean): void {
     const { dirty } = this.owner.notes
-    this.#epochs = new Uint32Array(dirty.sliceCount)
-    // One look-up for all: this is part of every flush, however little it covers.
-    const records = this.#path.host.map.slices.get(this.owner.poolId) ?? []
-    const known = Math.min(records.length, dirty.sliceCount)
-    for (let slice = 0; slice < known; slice++) this.#epochs[slice] = records[slice]?.epoch ?? 0
+    this.#version = this.#path.host.map.version
+    this.#othersMoved = this.known.version !== this.#version
+    if (this.#othersMoved) this.#takeEpochs()
+    this.known.version = null
     this.#covered = dirty.beginFlush(every)
     for (const slice of this.#covered) this.#left.set(slice, { slice, epoch: 0, round: 0, copiesLeft: 0 })
     this.#askAll()
+  }
+
+  /** One look-up for all: there may be many slices. */
+  #takeEpochs(): void {
+    const { epochs } = this.known
+    const records = this.#path.host.map.slices.get(this.owner.poolId) ?? []
+    for (let slice = 0; slice < epochs.length; slice++) epochs[slice] = records[slice]?.epoch ?? 0
   }
 
   onMapChange(): void {
@@ -178,7 +196,7 @@ class FlushRun {
     // The copies of an older record have it; those of the new one may be others.
     if (this.#epochOf(slice.slice) !== slice.epoch) slice.epoch = 0
     else {
-      this.#epochs[slice.slice] = slice.epoch
+      this.known.epochs[slice.slice] = slice.epoch
       if (this.owner.notes.dirty.flushedEpoch(slice.slice) !== slice.epoch) this.#epochMoved = true
       this.owner.notes.dirty.sliceFlushed(slice.slice, slice.epoch)
       this.#left.delete(slice.slice)
@@ -281,8 +299,12 @@ class FlushRun {
     const { notes } = this.owner
     this.#over = true
     this.#dropAsks()
-    const epochsChanged = notes.dirty.finishFlush(outcome === 'done' ? this.#epochs : null) || this.#epochMoved
-    if (outcome !== 'done') notes.noteBehind()
+    const isDone = outcome === 'done'
+    const epochsChanged =
+      notes.dirty.finishFlush(isDone ? this.known.epochs : null, this.#othersMoved) || this.#epochMoved
+    // An epoch that moved meanwhile may be one that this run has seen, or not.
+    if (isDone && this.#path.host.map.version === this.#version) this.known.version = this.#version
+    if (!isDone) notes.noteBehind()
     else if (epochsChanged) notes.rewrite()
     else notes.rewriteCells(this.#covered)
     this.onEnd(outcome)

@@ -1,7 +1,11 @@
 import { StorageError } from '../base/errors.js'
 import { isId, type SystemId } from '../base/ids.js'
+import { checkStateFormat } from '../base/state-format.js'
 import type { Random, StateDirectory } from '../ports/index.js'
 
+/** Files guid, system, kernel-devices, flush-*. A later format brings its own upgrade from this one. */
+const stateFormat = 1
+const formatFile = 'format'
 const guidFile = 'guid'
 const systemFile = 'system'
 
@@ -15,11 +19,14 @@ export class SdcIdentity {
   constructor(
     readonly state: StateDirectory,
     random: Random,
-    configuredSystemId: string | null,
+    { directory, systemId: configuredSystemId }: { directory: string; systemId: string | null },
   ) {
+    const format = state.read(formatFile)?.toString().trim()
+    checkStateFormat(format, stateFormat, directory)
     const guid = state.read(guidFile)?.toString().trim()
     this.guid = guid || random.hex(16)
     if (!guid) state.write(guidFile, `${this.guid}\n`)
+    if (format === undefined) state.write(formatFile, `${stateFormat}\n`)
     this.processId = random.hex(16)
     const learned = state.read(systemFile)?.toString().trim()
     this.#systemId = isId(learned) ? (learned as SystemId) : null

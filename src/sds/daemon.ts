@@ -21,10 +21,12 @@ import { Peers } from './replicas.js'
 import { Resync } from './resync.js'
 import { fullJoinings, unsoundSlices } from './slice-notes.js'
 import { openState, type SdsState } from './state-store.js'
-import { stopDevices } from './stop.js'
+import { leadsAnother, stopDevices } from './stop.js'
 
 const statusEveryMs = 1_000
 const lookEveryMs = 5_000
+/** An MDM that does not answer keeps nobody from stopping. */
+const handOverMsMax = 6_000
 
 /** Starts the data server of one host. It serves once an MDM has confirmed it; until then it is mute. */
 export async function startSds(config: SdsConfig, ports: Ports): Promise<Daemon> {
@@ -136,6 +138,7 @@ class SdsDaemon implements Daemon {
   }
 
   async #stop(): Promise<void> {
+    await this.#handOver()
     this.#context.isStopping = true
     this.#status?.cancel()
     this.#search?.cancel()
@@ -148,6 +151,15 @@ class SdsDaemon implements Daemon {
     await this.#mdm.close()
     await this.state.close()
     this.ports.log.info('sds.stopped', { name: this.config.name })
+  }
+
+  /** What this SDS leads goes to the other copies before it drains, so that nobody waits for them to be promoted. */
+  async #handOver(): Promise<void> {
+    const { isServing, incarnation } = this.#context
+    if (!isServing || !this.#mdm.connected || !leadsAnother(this.#context, this.#mdm.map)) return
+    await this.#mdm
+      .request('handOver', { incarnation }, { timeoutMs: handOverMsMax })
+      .catch(error => this.ports.log.warn('sds.roles-kept', { reason: String(error) }))
   }
 
   // --- Registration.
@@ -223,6 +235,8 @@ class SdsDaemon implements Daemon {
     if (name === 'prepareDevice') return this.#shelf.prepare(params as SdsRequests['prepareDevice'])
     if (name === 'resetDevice') return this.#shelf.reset(params as SdsRequests['resetDevice'])
     if (name === 'growDevice') return this.#shelf.grow((params as SdsRequests['growDevice']).deviceId as DeviceId)
+    if (name === 'knownCopies')
+      return this.#shelf.knownCopies((params as SdsRequests['knownCopies']).deviceId as DeviceId)
     if (name === 'drainSlices') return this.#context.drains.drain(params as SdsRequests['drainSlices'])
     return this.#shelf.release((params as SdsRequests['releaseDevice']).deviceId as DeviceId)
   }
@@ -243,7 +257,7 @@ class SdsDaemon implements Daemon {
   #opened(device: OwnDevice): void {
     const resync = new Resync(this.#context, device, (poolId: PoolId, joined) => this.#reports.add(poolId, joined))
     this.#resyncs.set(device.id, resync)
-    const clearing = new MarkClearing(this.#context, device, this.config.marksIdleMs)
+    const clearing = new MarkClearing(this.#context, device, this.config)
     this.#chores.set(device.id, [clearing, new Pruning(this.#context, device)])
     this.state.noteDevicePath(device.store.path)
     adoptRecords(device, this.#mdm.map, null)
@@ -338,7 +352,8 @@ class SdsDaemon implements Daemon {
 
 function openedDevice({ store }: OwnDevice): OpenedDevice {
   const { deviceId, path, capacityBytes, opened } = store
-  return { deviceId, path, capacityBytes, ...opened, epochMax: store.epochMax() }
+  const volumeMax = store.volumes().reduce((max, volume) => Math.max(max, volume), 0)
+  return { deviceId, path, capacityBytes, ...opened, epochMax: store.epochMax(), volumeMax }
 }
 
 /** What the device copies as primary. */

@@ -24,7 +24,7 @@ export abstract class DeviceRequest implements LockRequest {
   /** Number of the mapping that the request relies on, 0 between servers. */
   mapping = 0
   /** Part of an application's I/O, which fills make way for. */
-  protected isApplication = false
+  isApplication = false
   #isHolding = false
 
   constructor(

@@ -131,6 +131,7 @@ export class DeviceShelf {
         context.log.error('sds.device-failed', { path: disk.path, reason })
         context.reportDevices()
       },
+      onUnreserved: error => context.log.warn('sds.index-unreserved', { path: disk.path, reason: error.message }),
     })
     const device = new OwnDevice(store)
     context.devices.set(device.id, device)
@@ -203,6 +204,14 @@ export class DeviceShelf {
     if (capacityBytes > beforeBytes)
       this.options.context.log.info('sds.device-grown', { deviceId, path, beforeBytes, capacityBytes })
     return { capacityBytes }
+  }
+
+  knownCopies(deviceId: DeviceId): SdsAnswers['knownCopies'] {
+    const { store } = this.#openDevice(deviceId)
+    return {
+      copies: store.knownEpochs().map(({ pool, slice, epoch, inSync }) => [pool, slice, epoch, inSync ? 1 : 0]),
+      volumes: store.volumes(),
+    }
   }
 
   #openDevice(deviceId: DeviceId): OwnDevice {

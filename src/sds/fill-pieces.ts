@@ -71,6 +71,7 @@ export class FillPieces {
     while (fills.length > 0) {
       const nowMs = context.clock.nowMs()
       this.#throttle.noteLoad(device.appIos, device.appBytes, nowMs)
+      this.#throttle.noteUse(device.isInUse, nowMs)
       const waitMs = this.#throttle.take(kind, pieceBytes, nowMs)
       if (waitMs === null) return false
       if (waitMs > 0) {

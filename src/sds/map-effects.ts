@@ -33,8 +33,10 @@ export function applyMap(
 /** What the map says of a device that was opened after the map came, or of all records when it is a new map. */
 export function adoptRecords(device: OwnDevice, map: ClusterMap, deltas: readonly MapDelta[] | null): void {
   if (map.version === 0) return
-  for (const { poolId, record } of changedRecords(map, deltas))
-    if (roleOf(record, device.id) !== 'none') device.store.adoptEpoch(numberOfId(poolId), record.slice, record.epoch)
+  for (const { poolId, record } of changedRecords(map, deltas)) {
+    const role = roleOf(record, device.id)
+    if (role !== 'none') device.store.adoptEpoch(numberOfId(poolId), record.slice, record.epoch, role !== 'joining')
+  }
   if (deltas !== null && !deltas.some(changesFill)) return
   device.store.setLimits(deviceFill(map, device.id))
   dropGoneVolumes(device, map)

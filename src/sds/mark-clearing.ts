@@ -22,6 +22,8 @@ import type { CopyOwner, CopySend } from './replicas.js'
 const roundMsMax = 3_000
 const roundMsMin = 100
 const marksAtOnce = 1_024
+/** How long a chunk must be left alone while few are marked. */
+const keptIdleMs = 60_000
 /** Slices of which the other copy is asked what it has marked, in one round. */
 const slicesAskedAtOnce = 64
 /** With more than this under way on the device a round is left out; not for ever, or a rebuild would copy everything. */
@@ -49,7 +51,7 @@ export class MarkClearing {
   constructor(
     readonly context: SdsContext,
     readonly device: OwnDevice,
-    readonly idleMs: number,
+    readonly config: { marksIdleMs: number; marksKept: number },
   ) {
     this.#next()
   }
@@ -82,7 +84,7 @@ export class MarkClearing {
   }
 
   #next(): void {
-    const roundMs = Math.max(roundMsMin, Math.min(roundMsMax, this.idleMs / 2))
+    const roundMs = Math.max(roundMsMin, Math.min(roundMsMax, this.config.marksIdleMs / 2))
     this.#timer = this.context.clock.setTimer(roundMs, () => {
       if (this.#isClosed) return
       if (this.#mayBegin()) this.#round()
@@ -99,9 +101,18 @@ export class MarkClearing {
     return false
   }
 
+  /**
+   * The first change after a mark was cleared pays for a commit and a sync on every copy: thirty times a write. So what
+   * is changed now and then keeps its mark, as long as copying all that is marked would take seconds.
+   */
+  get #idleMs(): number {
+    const { marksIdleMs, marksKept } = this.config
+    return this.device.store.markedCount() > marksKept ? marksIdleMs : Math.max(marksIdleMs, keptIdleMs)
+  }
+
   #round(): void {
     const busy = this.device.chunksBeingChanged()
-    const marks = this.device.store.idleMarks(this.idleMs, marksAtOnce, (volume, chunk) => {
+    const marks = this.device.store.idleMarks(this.#idleMs, marksAtOnce, (volume, chunk) => {
       if (busy.has(chunkKey(volume, chunk))) return false
       const place = this.#placeOf(volume, chunk)
       return place !== null && this.context.peers.isUp(place.record.secondary!)

@@ -1,4 +1,4 @@
-import { type DeviceId, numberOfId } from '../base/ids.js'
+import { type DeviceId, numberOfId, sameId } from '../base/ids.js'
 import { RangeLocks, sliceKey } from '../core/sds/index.js'
 import type { SliceRecord } from '../model/index.js'
 import type { DeviceRequest } from './device-request.js'
@@ -28,7 +28,7 @@ export class OwnDevice {
   readonly #idle: (() => void)[] = []
 
   constructor(readonly store: DeviceStore) {
-    this.id = store.deviceId
+    this.id = sameId(store.deviceId)
   }
 
   get number(): number {
@@ -39,6 +39,12 @@ export class OwnDevice {
   holds(pool: number, record: SliceRecord): boolean {
     if (this.voidEpochs === null) return true
     return (this.voidEpochs.get(sliceKey(pool, record.slice)) ?? -1) < record.epoch
+  }
+
+  /** An application waits for something here. */
+  get isInUse(): boolean {
+    for (const { isApplication } of this.active) if (isApplication) return true
+    return false
   }
 
   isBusyWith(volume: number): boolean {

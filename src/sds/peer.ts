@@ -135,7 +135,8 @@ export class Peer {
     const requestId = this.#nextId
     this.#nextId = this.#nextId === 0xffffffff ? 1 : this.#nextId + 1
     assert(!this.#outstanding.has(requestId), 'requestIds come round only after 2^32 requests')
-    send.frame = { ...send.frame, requestId, mapVersion: this.context.view.version }
+    send.frame.requestId = requestId
+    send.frame.mapVersion = this.context.view.version
     this.#outstanding.set(requestId, send)
   }
 

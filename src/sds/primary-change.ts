@@ -3,7 +3,7 @@ import { type ErrorCode, errorCodeOfWire } from '../base/errors.js'
 import { mutate } from '../base/mutation.js'
 import { chunkBytes } from '../base/units.js'
 import type { SliceRecord } from '../model/index.js'
-import { type DataFrame, frameFlags, makeFrame, opcodes } from '../wire/data.js'
+import { type DataFrame, frameFlags, makeCopyFrame, opcodes } from '../wire/data.js'
 import { releasePieces } from '../wire/payload-memory.js'
 import { checkClientRequest } from './admission.js'
 import { DeviceRequest } from './device-request.js'
@@ -163,17 +163,14 @@ export class PrimaryChange extends DeviceRequest implements CopyOwner, LeaseWait
   }
 
   #copyFrame(): DataFrame {
-    const { flags, pool, slice, volume, chunk } = this.frame
+    const { frame } = this
     const { epoch } = this.#record!
-    const place = { pool, slice, epoch, volume, chunk }
-    const fua = flags & frameFlags.fua
+    const fua = frame.flags & frameFlags.fua
     if (this.#phase === 'undoing' || this.#deed === 'remove')
-      return makeFrame({ ...place, opcode: opcodes.copyTrim, flags: fua, offset: 0, length: chunkBytes })
-    const { offset, length, body } = this.frame
-    if (this.#deed === 'write')
-      return makeFrame({ ...place, opcode: opcodes.copyWrite, flags: fua, offset, length, body })
+      return makeCopyFrame(frame, opcodes.copyTrim, fua, epoch, { offset: 0, length: chunkBytes })
+    if (this.#deed === 'write') return makeCopyFrame(frame, opcodes.copyWrite, fua, epoch, { body: frame.body })
     // A chunk that this copy has is to be allocated on the others as well.
-    return makeFrame({ ...place, opcode: opcodes.copyZero, flags: fua | frameFlags.keepAllocated, offset, length })
+    return makeCopyFrame(frame, opcodes.copyZero, fua | frameFlags.keepAllocated, epoch)
   }
 
   #applyHere(): void {

@@ -22,6 +22,8 @@ const chunksAtOnce = 64
  */
 export class Pruning {
   /** Records by which a slice was found empty here. */
+  /** Where the next round goes on. */
+  #start = 0
   readonly #empty = new Map<number, SliceRecord>()
   #timer: Timer | null = null
   #isClosed = false
@@ -66,10 +68,13 @@ export class Pruning {
     if (pool === undefined || !this.context.isServing || !this.device.registered) return true
     let chunksLeft = chunksAtOnce
     let slicesLeft = slicesAtOnce
-    for (const slice of foreignSlices(pool.records, this.device.id, this.device.store.epochMax())) {
+    for (const slice of foreignSlices(pool.records, this.device.id, this.device.store.epochMax(), this.#start)) {
       const record = this.recordToPrune(pool, slice)
       if (record === null || this.#empty.get(sliceKey(pool.number, slice)) === record) continue
-      if (slicesLeft-- === 0 || chunksLeft <= 0) return false
+      if (slicesLeft-- === 0 || chunksLeft <= 0) {
+        this.#start = slice
+        return false
+      }
       chunksLeft -= new SlicePruning(this, pool, record).start(chunksLeft)
     }
     return slicesLeft === slicesAtOnce

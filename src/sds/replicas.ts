@@ -18,8 +18,8 @@ export class CopySend {
   constructor(
     readonly owner: CopyOwner,
     readonly peer: Peer,
-    /** Replaced by a fresh one, with a new requestId, at each sending. */
-    public frame: DataFrame,
+    /** Gets a new requestId at each sending. */
+    readonly frame: DataFrame,
     /** Sent again on the next session. Filling a joining copy starts over instead. */
     readonly isKept: boolean,
   ) {}

@@ -13,6 +13,7 @@ const requestsHigh = (sessionRequestsMax * 3) / 4
 const bytesHigh = 64 * MiB
 const queuedBytesHigh = 32 * MiB
 const drainCheckMs = 10
+const noChanges = encode([])
 
 /** A request that waits for the map to catch up. */
 export interface ParkedFrame {
@@ -31,6 +32,8 @@ export class Session {
   #unansweredBytes = 0
   #isPaused = false
   #isEnded = false
+  /** The newest version whose changes went out with a refusal. */
+  #handedVersion = 0
 
   constructor(
     readonly context: SdsContext,
@@ -105,8 +108,16 @@ export class Session {
     this.connection.pause()
   }
 
+  /**
+   * Once for each version: answers arrive in order, so that whoever is refused again has what went with the first refusal.
+   * When many slices move, thousands of requests are refused together, and what they lack is long.
+   */
   #changesSince(request: DataFrame): Buffer {
-    return encodeDeltas(this.context.ring.since(request.mapVersion)) ?? encode([])
+    const { ring, view } = this.context
+    if (this.#handedVersion >= view.version) return noChanges
+    const lacks = ring.since(request.mapVersion)
+    if (lacks.length > 0) this.#handedVersion = view.version
+    return encodeDeltas(lacks) ?? noChanges
   }
 
   #reply(reply: DataFrame, request: DataFrame, ownsBody = false): void {

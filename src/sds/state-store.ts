@@ -1,7 +1,11 @@
 import { join } from 'node:path'
 import { StorageError } from '../base/errors.js'
 import { isId } from '../base/ids.js'
+import { checkStateFormat } from '../base/state-format.js'
 import type { MetaStore, MetaValue, Ports } from '../ports/index.js'
+
+/** guid, systemId, leaseMs, device + path. A later format brings its own upgrade from this one. */
+const stateFormat = 1
 
 /** What an SDS keeps about itself in its state directory; opening it also keeps a second process out. */
 export interface SdsState {
@@ -22,11 +26,13 @@ export interface SdsState {
 export async function openState(ports: Ports, directory: string, wantSystemId: string | null): Promise<SdsState> {
   const store = await ports.metaStores.open(join(directory, 'state'))
   try {
+    checkStateFormat(store.get(['format']), stateFormat, directory)
     let guid = store.get(['guid'])
     if (typeof guid !== 'string') {
       guid = ports.random.hex(16)
       await keep(store, 'guid', guid)
     }
+    if (store.get(['format']) === undefined) await keep(store, 'format', stateFormat)
     const have = store.get(['systemId'])
     if (isId(have) && wantSystemId !== null && have !== wantSystemId)
       throw new StorageError('WRONG_SYSTEM', {

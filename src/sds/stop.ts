@@ -1,4 +1,5 @@
 import { mutate } from '../base/mutation.js'
+import type { ClusterMap } from '../model/index.js'
 import type { Clock } from '../ports/index.js'
 import type { SdsContext } from './context.js'
 import type { DataEndpoint } from './data-endpoint.js'
@@ -10,6 +11,13 @@ const flushMsMax = 1_000
 const pollMs = 5
 const quietMs = 100
 const quietMsMax = 1_000
+
+/** A device here is primary of a slice that has a second copy. */
+export function leadsAnother({ devices }: SdsContext, map: ClusterMap): boolean {
+  for (const records of map.slices.values())
+    for (const { primary, secondary } of records) if (secondary !== null && devices.has(primary)) return true
+  return false
+}
 
 /**
  * Stops serving: clients are not listened to any more, what they have under way is finished on all copies, meanwhile

@@ -56,7 +56,7 @@ const name = z.string().max(256)
 const endpoint = z.object({ host: z.string().min(1).max(255), port: z.number().int().min(1).max(65535) })
 const limit = count.nullable()
 
-const ioPolicy = z.discriminatedUnion('kind', [
+export const ioPolicySchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('unlimited') }),
   z.object({ kind: z.literal('limitNumOfConcurrentIos'), concurrentIos: count }),
   z.object({ kind: z.literal('favorAppIos'), concurrentIos: count, bandwidthKbPerSec: count }),
@@ -81,6 +81,8 @@ const openedDevice = z.object({
   sameBoot: z.boolean(),
   /** The highest epoch of any slice that this device has adopted. */
   epochMax: count,
+  /** The highest number of any volume that it has chunks of; absent: none. */
+  volumeMax: count.optional(),
 })
 export type OpenedDevice = z.infer<typeof openedDevice>
 
@@ -100,6 +102,8 @@ export const mdmRequests = {
     name,
     /** Names this client over reconnects: a change asked again with the same request id is answered, not done, again. */
     client: z.string().min(1).max(64).optional(),
+    /** Of daemons that have a map: its system's era, '' for the first one. Another one's is refused: WRONG_SYSTEM. */
+    era: z.string().max(64).optional(),
     /** Of role `mdm`: who it is; `want`: whom it expects here (another one answers WRONG_SYSTEM). */
     mdm: z
       .object({ id: hexId.nullable(), kind: mdmKind, endpoint, release: z.string().max(64), want: hexId.nullable() })
@@ -116,6 +120,11 @@ export const mdmRequests = {
   registerSdc: z.object({ guid: z.string().min(1).max(64), processId: z.string().min(1).max(64), name }),
   /** From now on `map` notices come, beginning with what is missing from `fromVersion`. */
   subscribe: z.object({ fromVersion: count }),
+  /**
+   * The SDS is about to stop: what it leads goes to the other copies, as far as they can take it. Answered when that is
+   * done or given up, after 5 s at the latest.
+   */
+  handOver: z.object({ incarnation: count }),
   /** The primary reports that the joining copy of these slices is complete and durable. */
   copiesJoined: z.object({
     incarnation: count,
@@ -152,8 +161,8 @@ export const mdmRequests = {
   }),
 
   /** How fast joining copies are filled, per device; null: the default. */
-  setRebuildPolicy: z.object({ pool: ref, protectionDomain: ref.optional(), policy: ioPolicy.nullable() }),
-  setRebalancePolicy: z.object({ pool: ref, protectionDomain: ref.optional(), policy: ioPolicy.nullable() }),
+  setRebuildPolicy: z.object({ pool: ref, protectionDomain: ref.optional(), policy: ioPolicySchema.nullable() }),
+  setRebalancePolicy: z.object({ pool: ref, protectionDomain: ref.optional(), policy: ioPolicySchema.nullable() }),
   /** How long a copy may be away before its slices are copied elsewhere; null: the default. */
   setGracePeriod: z.object({ pool: ref, protectionDomain: ref.optional(), gracePeriodMs: count.nullable() }),
 
@@ -217,6 +226,13 @@ export const mdmRequests = {
   renameSdc: z.object({ sdc: ref, newName: name }),
   removeSdc: z.object({ sdc: ref }),
 
+  // --- The configuration as a whole.
+  exportConfiguration: z.object({}),
+  /** Only into an MDM without objects. The system then stands still until all SDSs have come, or people accept it. */
+  importConfiguration: z.object({ text: z.string() }),
+  /** Goes on with a configuration that is older than what SDSs know. `force`: without those that have not come. */
+  acceptConfiguration: z.object({ force: z.boolean().optional() }),
+  queryRecovery: z.object({}),
   // --- The MDM cluster. A change is answered when it is complete, TIMED_OUT while it still goes on by itself.
   /** What this MDM knows of the cluster, as `ClusterReport`: answered by every MDM, master or not, also after NOT_MASTER. */
   queryCluster: z.object({}),
@@ -266,6 +282,19 @@ export interface MdmAnswers {
   growDevice: { capacityBytes: number }
   addVolume: { id: VolumeId; sizeBytes: number }
   mapVolume: { id: MappingId }
+  exportConfiguration: { text: string }
+  /** `mapVersion`: of the system when it was exported. */
+  importConfiguration: { systemId: SystemId; mapVersion: number }
+  /** What became void: see core/mdm/acceptance. */
+  acceptConfiguration: {
+    unheard: DeviceId[]
+    slicesMoved: number
+    copiesDropped: number
+    slicesUnproven: number
+    volumes: number[]
+  }
+  /** null: the system does not stand still. */
+  queryRecovery: { recovery: RecoveryReport | null }
   query: SystemReport
 }
 export type AnswerOf<N extends MdmRequestName> = N extends keyof MdmAnswers ? MdmAnswers[N] : Record<string, never>
@@ -284,6 +313,8 @@ export const sdsRequests = {
   resetDevice: z.object({ deviceId: hexId, systemId: hexId, path: z.string().min(1).max(4096) }),
   /** Look whether the disk has grown, and take it in. */
   growDevice: z.object({ deviceId: hexId }),
+  /** What the device knows of the slices that it is or was a copy of: for going on with an older configuration. */
+  knownCopies: z.object({ deviceId: hexId }),
   /** The device left the system: close it and clear its superblock. */
   releaseDevice: z.object({ deviceId: hexId }),
   /**
@@ -302,6 +333,8 @@ export interface SdsAnswers {
   resetDevice: { capacityBytes: number; path: string }
   growDevice: { capacityBytes: number }
   releaseDevice: Record<string, never>
+  /** `copies`: pool number, slice, epoch, and 1 where it was in sync in it. `volumes`: numbers of those it has chunks of. */
+  knownCopies: { copies: [number, number, number, 0 | 1][]; volumes: number[] }
   /** The slices that are drained; others were not primary here in that epoch, or did not finish in time. */
   drainSlices: { slices: number[] }
 }
@@ -345,6 +378,11 @@ export const mdmNotices = {
     incarnation: count,
     unreachable: z.array(z.object({ sdsId: hexId, forMs: count, refused: z.boolean() })).max(1024),
   }),
+  /**
+   * Twice a second while there are any, and once when there are none any more: SDSs of which this SDC wants something
+   * and gets no word, and others that answer it.
+   */
+  sdcReach: z.object({ unreachable: z.array(hexId).max(1024), reached: z.array(hexId).max(1024) }),
   /** When it changes: where an SDC exports its volumes. */
   sdcStatus: z.object({
     exports: z.array(
@@ -520,6 +558,14 @@ export interface SystemReport {
   volumes: (Volume & { mappedTo: number })[]
   sdcs: (Sdc & { connected: boolean; address: Endpoint | null; exports: MdmNotices['sdcStatus']['exports'] })[]
   mappings: (Mapping & { effectiveIops: number; effectiveBandwidthKbPerSec: number })[]
+}
+
+/** Why the system stands still, and who could change that. */
+export interface RecoveryReport {
+  why: 'imported' | 'behind'
+  /** Devices that have not been heard of. */
+  missing: string[]
+  newer: { sds: string; detail: string }[]
 }
 
 /** `percent`: 0 to 100, whole; 100 where nothing is left. */

@@ -94,6 +94,8 @@ function poisonPiece(piece: Buffer): void {
 // ---- payloads that are made here
 
 const cutBytesMax = 32 * KiB
+const pageBytes = 4 * KiB
+let placeInPage: (buffer: Buffer) => number = () => 0
 /** Beside the payload there may be a protocol's header. */
 const headerRoomBytes = 64
 /** Buffers in use by nobody, by their length. */
@@ -103,6 +105,14 @@ const isOurs = new WeakSet<ArrayBufferLike>()
 let spareBufferBytes = 0
 let payloadSlab: Slab | null = null
 let payloadAt = 0
+
+/**
+ * Large payloads begin at the start of a page from now on, so that a disk can be read into them directly. `placeOf` tells how
+ * far from there a buffer begins.
+ */
+export function alignPayloads(placeOf: (buffer: Buffer) => number): void {
+  placeInPage = placeOf
+}
 
 /**
  * Memory for a payload of up to `lengthBytes`, to be given back with `releasePiece` once nobody needs it: small ones are cut
@@ -124,22 +134,28 @@ function takeLarge(lengthBytes: number): Buffer {
   const roundBytes = 2 ** Math.ceil(Math.log2(lengthBytes - headerRoomBytes)) + headerRoomBytes
   const kept = spareBuffers.get(roundBytes)?.pop()
   if (kept !== undefined) {
-    spareBufferBytes -= roundBytes
+    spareBufferBytes -= kept.buffer.byteLength
     return kept.subarray(0, lengthBytes)
   }
-  const made = Buffer.allocUnsafeSlow(roundBytes)
+  const made = Buffer.allocUnsafeSlow(roundBytes + pageBytes)
   isOurs.add(made.buffer)
-  return made.subarray(0, lengthBytes)
+  return fromPageOn(made).subarray(0, lengthBytes)
 }
 
 function keepLarge(piece: Buffer): void {
   const { buffer } = piece
   if (spareBufferBytes + buffer.byteLength > spareBytesMax) return
   spareBufferBytes += buffer.byteLength
-  const whole = Buffer.from(buffer)
+  const whole = fromPageOn(Buffer.from(buffer))
   const kept = spareBuffers.get(whole.length)
   if (kept === undefined) spareBuffers.set(whole.length, [whole])
   else kept.push(whole)
+}
+
+/** All of a large buffer but a page's worth, from the start of a page on. */
+function fromPageOn(made: Buffer): Buffer {
+  const at = (pageBytes - placeInPage(made)) % pageBytes
+  return made.subarray(at, at + made.length - pageBytes)
 }
 
 /** Where one socket reads to: one slab after the other, filled from front to back. */
@@ -153,15 +169,20 @@ export class ReceiveMemory {
     this.#slab = takeSlab(false)
   }
 
-  /** Where the next read goes. */
-  room(): Buffer {
+  /** Where the next read goes: from `place()` of this to its end. */
+  get memory(): Buffer {
+    return this.#slab.bytes
+  }
+
+  /** Where in `memory`, another one perhaps, the next read goes. */
+  place(): number {
     const { bytes } = this.#slab
     const isLarge = bytes.length === slabBytesLarge
     if (bytes.length - this.#at < bytes.length / 4 || this.#wantLarge !== isLarge) this.#renew()
-    return this.#at === 0 ? this.#slab.bytes : this.#slab.bytes.subarray(this.#at)
+    return this.#at
   }
 
-  /** What a read of `length` bytes into `room()` brought. Valid until the next read, unless cuts of it are pinned. */
+  /** What a read of `length` bytes to there brought. Valid until the next read, unless cuts of it are pinned. */
   took(length: number): Buffer {
     const from = this.#at
     this.#at += length

@@ -170,22 +170,25 @@ for (const mode of ['direct', 'buffered'])
   })
 
 t.test('a completion that throws ends the process, and the others of its batch are still called', async t => {
-  const throwing = `
+  // Reads end with the ring, writes through the page cache with threads.
+  for (const operation of ['read', 'write']) {
+    const throwing = `
     import { fileDisks } from ${JSON.stringify(new URL('../../src/io/disk-port.js', import.meta.url).href)}
     const disk = await fileDisks.open(process.argv[1], { createBytes: 2 ** 20, direct: false })
     let endedCount = 0
     process.on('uncaughtException', error => console.log(error.message))
     for (let i = 0; i < 16; i++)
-      disk.read(0, Buffer.alloc(4096), () => {
+      disk.${operation}(0, ${operation === 'read' ? 'Buffer.alloc(4096)' : '[Buffer.alloc(4096)]'}, () => {
         if (endedCount++ === 3) throw new Error('thrown')
       })
     await new Promise(resolve => disk.sync(resolve))
     await disk.close()
     console.log(endedCount)`
-  const said = execFileSync(process.execPath, ['--input-type=module', '-e', throwing, freshPath()], {
-    encoding: 'utf8',
-  })
-  t.same(said.trim().split('\n'), ['thrown', '16'])
+    const said = execFileSync(process.execPath, ['--input-type=module', '-e', throwing, freshPath()], {
+      encoding: 'utf8',
+    })
+    t.same(said.trim().split('\n'), ['thrown', '16'])
+  }
 })
 
 t.test('a file that got shorter behind our back answers reads of the lost part with an error', async t => {

@@ -93,7 +93,7 @@ t.test('failures: no single one is seen by an application', { timeout: 600_000 }
         giveBack()
         await cleared(cluster, 'small')
       },
-      '--offset=1G',
+      { fioOptions: '--offset=1G' },
     )
   }
 

@@ -1,4 +1,5 @@
 import { StorageError } from '../../src/base/errors.js'
+import type { PoolId } from '../../src/base/ids.js'
 import { GiB, MiB } from '../../src/base/units.js'
 import { loadConfig } from '../../src/config/load.js'
 import { mdmKeys } from '../../src/config/mdm.js'
@@ -133,6 +134,17 @@ export class SimCluster {
     return this.master?.daemon.mdm?.registry.usage.get(deviceId)?.slotsUsed
   }
 
+  /** Slices of which a copy stands elsewhere than the MDM wishes; null: it does not know yet. */
+  get movesLeft(): number | null {
+    let left = 0
+    for (const poolId of this.map?.tables.pools.keys() ?? []) {
+      const progress = this.master?.daemon.mdm?.rebuilds.progressOf(poolId as PoolId)
+      if (!progress) return null
+      left += progress.rebalance.slicesLeft
+    }
+    return left
+  }
+
   exportOf(sdc: string, volume: string): BlockBackend | undefined {
     return (this.process(sdc).daemon as SdcDaemon | null)?.exports.find(volume)
   }
@@ -259,7 +271,7 @@ export class SimCluster {
     if (process.role === 'sds') {
       const search = `devices.search: ${deviceDirectory}`
       const { leaseMs, marksIdleMs } = this.plan
-      const times = [`lease.timeout: ${leaseMs} ms`, `marks.idle: ${marksIdleMs} ms`]
+      const times = [`lease.timeout: ${leaseMs} ms`, `marks.idle: ${marksIdleMs} ms`, 'marks.kept: 0']
       const config = lines(`listen: ${text(sdsAt(index))}`, mdm, 'directory: /state', search, ...times)
       return startSds(loadConfig(sdsKeys, config, name), ports)
     }

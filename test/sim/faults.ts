@@ -6,16 +6,18 @@ import { NetworkFaults, type Striker } from './network-faults.js'
 import type { Operator } from './operator.js'
 import type { FaultKind, RunPlan } from './plan.js'
 import type { Situations } from './situations.js'
+import { Stories, type Storyteller } from './stories.js'
 import { isWound, type WoundKind, Wounds } from './wounds.js'
 
 /** Strikes at random moments, and heals what it has broken after a while. */
-export class Faults implements Striker {
+export class Faults implements Striker, Storyteller {
   readonly random
   readonly wounds: Wounds
   readonly mdms: MdmFaults
   readonly mdmOperator: MdmOperator
   readonly #network = new NetworkFaults(this)
-  #isOver = false
+  readonly #stories = new Stories(this)
+  isOver = false
   /** Ends of what is broken now. */
   readonly #heals = new Set<() => void>()
   struck = 0
@@ -38,7 +40,7 @@ export class Faults implements Striker {
 
   /** Nothing breaks from here on; all that is broken heals now, in any order. */
   end(): void {
-    this.#isOver = true
+    this.isOver = true
     this.wounds.end()
     this.operator.end()
     const heals = [...this.#heals]
@@ -51,7 +53,7 @@ export class Faults implements Striker {
   #later(): void {
     const delayMs = (this.random.integer(2000) / 1000) * this.plan.faultEveryMs
     this.cluster.clock.setTimer(delayMs, () => {
-      if (this.#isOver) return
+      if (this.isOver) return
       this.#strike(this.plan.faults[this.random.integer(this.plan.faults.length)]!)
       this.#later()
     })
@@ -67,21 +69,29 @@ export class Faults implements Striker {
       'restart-sds': () => this.#restart('sds'),
       'restart-sdc': () => this.#restart('sdc'),
       'restart-mdm': () => this.#restart('mdm'),
-      'power-sds': () => this.#power(this.#pick('sds')),
-      'power-sdc': () => this.#power(this.#pick('sdc')),
-      'power-mdm': () => this.#power(this.#pick('mdm')),
+      'power-sds': () => this.power(this.pick('sds')),
+      'power-sdc': () => this.power(this.pick('sdc')),
+      'power-mdm': () => this.power(this.pick('mdm')),
       'power-all': () => this.#powerAll(),
       'crash-host': () => this.#crashHost(),
       'power-host': () => this.#powerHost(),
-      'sdc-behind-clog': () => this.#sdcBehindClog(),
+      'sdc-behind-clog': () => this.#stories.sdcBehindClog(),
       'fault-set-away': () => this.#faultSetAway(),
-      'stop-while-parted': () => this.#stopWhileParted(),
+      'stop-while-parted': () => this.#stories.stopWhileParted(),
+      'write-half-done': () => this.#stories.writeHalfDone(),
+      'source-dies-filling': () => this.#stories.sourceDiesFilling(),
+      'source-lost-after-filling': () => this.#stories.sourceLostAfterFilling(),
+      'part-primary': () => this.#stories.partPrimary(),
+      'part-primary-and-show-it-its-successor': () => this.#stories.partPrimaryAndShowItItsSuccessor(),
+      'part-primary-and-restart-its-secondary': () => this.#stories.partPrimaryAndRestartItsSecondary(),
+      'part-primary-and-lose-its-successor': () => this.#stories.partPrimaryAndLoseItsSuccessor(),
       stall: () => this.#stall(),
       cut: () => this.#network.cut(),
       split: () => this.#network.split(),
+      'sdc-cut': () => this.#network.sdcCut(),
       mute: () => this.#network.mute(),
       drop: () => this.#network.drop(),
-      'cut-and-crash': () => this.#cutAndCrash(),
+      'cut-and-crash': () => this.#stories.cutAndCrash(),
       clog: () => this.#network.clog(),
       'slow-link': () => this.#network.slowLink(),
       'slow-disk': () => this.#slowDisk(),
@@ -106,7 +116,7 @@ export class Faults implements Striker {
     else strikes[kind]()
   }
 
-  #pick(role: SimProcess['role']): SimProcess {
+  pick(role: SimProcess['role']): SimProcess {
     const processes = this.cluster.ofRole(role)
     return processes[this.random.integer(processes.length)]!
   }
@@ -130,7 +140,7 @@ export class Faults implements Striker {
   }
 
   #crash(role: SimProcess['role']): void {
-    this.crash(this.#pick(role))
+    this.crash(this.pick(role))
   }
 
   /** Between any two steps that the process takes next. */
@@ -143,14 +153,14 @@ export class Faults implements Striker {
       if (--eventsLeft !== 0) return
       clock.onEvent = null
       this.cluster.clock.afterJobs(() => {
-        if (this.#isOver || this.wounds.isOpen) return
+        if (this.isOver || this.wounds.isOpen) return
         if (process.generation === generation && process.state !== 'down') strike()
       })
     }
   }
 
   /** SIGKILL. */
-  #kill(process: SimProcess, awayMs: number): void {
+  kill(process: SimProcess, awayMs: number): void {
     if (process.state === 'down') return
     this.#noteKill(process)
     this.cluster.kill(process.name)
@@ -171,74 +181,54 @@ export class Faults implements Striker {
   }
 
   #restart(role: SimProcess['role']): void {
-    const process = this.#pick(role)
+    const process = this.pick(role)
     const awayMs = this.awayMs()
     if (process.state === 'up' && role === 'sds') this.situations.reached('clean restart of an SDS')
     this.cluster.stop(process.name, () => this.cluster.startIn(process.name, awayMs))
   }
 
-  power(process: SimProcess): void {
-    this.#power(process)
-  }
-
   crash(process: SimProcess): void {
     const awayMs = this.awayMs()
-    this.#afterSomeEvents(process, () => this.#kill(process, awayMs))
+    this.#afterSomeEvents(process, () => this.kill(process, awayMs))
   }
 
-  #power(process: SimProcess): void {
+  power(process: SimProcess, awayMs = this.awayMs()): void {
     const { disks, metaStores } = this.cluster.world.portsOfHost(process.name)
     for (const file of disks.files.values())
       if (file.unsyncedNow > 0) this.situations.reached('power loss with unsynced data')
     if (process.role === 'sds' && metaStores.unsyncedCount > 0)
       this.situations.reached('power loss with an unsynced index')
     this.cluster.powerLoss(process.name)
-    this.cluster.startIn(process.name, this.awayMs())
+    this.cluster.startIn(process.name, awayMs)
   }
 
   /** The whole room goes dark. */
   #powerAll(): void {
     this.situations.reached('power loss of all SDSs')
-    for (const process of this.cluster.ofRole('sds')) this.#power(process)
-    if (this.random.integer(2) === 0) for (const process of this.cluster.ofRole('mdm')) this.#power(process)
+    for (const process of this.cluster.ofRole('sds')) this.power(process)
+    if (this.random.integer(2) === 0) for (const process of this.cluster.ofRole('mdm')) this.power(process)
   }
 
   /** An SDS and an SDC on one host. */
   #crashHost(): void {
-    const [sds, sdc] = [this.#pick('sds'), this.#pick('sdc')]
+    const [sds, sdc] = [this.pick('sds'), this.pick('sdc')]
     const awayMs = this.random.integer(800)
     this.#afterSomeEvents(sds, () => {
-      this.#kill(sds, awayMs)
-      this.#kill(sdc, awayMs)
+      this.kill(sds, awayMs)
+      this.kill(sdc, awayMs)
     })
   }
 
   #powerHost(): void {
-    this.#power(this.#pick('sds'))
-    this.#power(this.#pick('sdc'))
-  }
-
-  /** What an SDC has sent is stuck in the network while its next process is there already. */
-  #sdcBehindClog(): void {
-    const { network } = this.cluster.world
-    const { name } = this.#pick('sdc')
-    const other = this.#pick('sds').name
-    const ms = 20 + this.random.integer(100)
-    this.say(`${name} dies while its link to ${other} is clogged for ${ms} ms`)
-    network.cut(name, other)
-    this.cluster.clock.setTimer(10, () => {
-      if (this.#isOver) return
-      this.cluster.kill(name)
-      this.cluster.startIn(name, 1)
-    })
-    this.forMs(ms, () => network.heal(name, other))
+    this.power(this.pick('sds'))
+    this.power(this.pick('sdc'))
   }
 
   /** A rack loses its power or its switch, for longer than its copies are waited for. */
   #faultSetAway(): void {
     const { map } = this.cluster
     if (map === null) return
-    const one = this.#pick('sds').name
+    const one = this.pick('sds').name
     const faultSet = [...map.tables.sdss.values()].find(({ name }) => name === one)?.faultSetId
     const members = [...map.tables.sdss.values()].filter(({ faultSetId }) => faultSetId === faultSet)
     if (faultSet === undefined || members.length === 0) return
@@ -253,24 +243,6 @@ export class Faults implements Striker {
     }
   }
 
-  /** An SDS is told to stop while it cannot reach the others, and nobody can drop their copies. */
-  #stopWhileParted(): void {
-    const { network } = this.cluster.world
-    const { name, state } = this.#pick('sds')
-    const others = this.cluster.ofRole('sds').filter(other => other.name !== name)
-    if (state !== 'up') return
-    const ms = 24_000
-    this.say(`${name} is cut from the other SDSs, the MDM is away, and ${name} stops`)
-    for (const process of this.cluster.ofRole('mdm')) this.#kill(process, ms)
-    for (const other of others) network.cut(name, other.name)
-    this.cluster.clock.setTimer(200, () => {
-      if (!this.#isOver) this.cluster.stop(name, () => this.cluster.startIn(name, 1_000))
-    })
-    this.forMs(ms, () => {
-      for (const other of others) network.heal(name, other.name)
-    })
-  }
-
   #stall(): void {
     const { ports, state, name } = this.#any()
     if (state === 'down' || ports === null) return
@@ -280,26 +252,8 @@ export class Faults implements Striker {
     ports.clock.stall(ms)
   }
 
-  /** An SDS is cut from the others, goes on alone for a moment, and dies. */
-  #cutAndCrash(): void {
-    const { network } = this.cluster.world
-    const { name } = this.#pick('sds')
-    const others = this.cluster.ofRole('sds').filter(other => other.name !== name)
-    const ms = 1 + this.random.integer(600)
-    this.say(`${name} is cut from the other SDSs, and dies after ${ms} ms`)
-    for (const other of others) network.cut(name, other.name)
-    this.forMs(ms, () => {
-      if (this.random.integer(2) === 0) this.#power(this.cluster.process(name))
-      else {
-        this.cluster.kill(name)
-        this.cluster.startIn(name, this.awayMs())
-      }
-      for (const other of others) network.heal(name, other.name)
-    })
-  }
-
   #slowDisk(): void {
-    const process = this.#pick('sds')
+    const process = this.pick('sds')
     const { disks, metaStores } = this.cluster.world.portsOfHost(process.name)
     const ms = 1 + this.random.integer(50)
     this.say(`the disks of ${process.name} take ${ms} ms more`)

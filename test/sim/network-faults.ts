@@ -75,6 +75,17 @@ export class NetworkFaults {
 
   #isSplit = false
 
+  /** One SDC does not reach one SDS, long enough for the MDM to hear of it; everybody else does. */
+  sdcCut(): void {
+    const { random } = this.striker
+    const { plan } = this.striker.cluster
+    const [sdc, sds] = [`sdc-${1 + random.integer(plan.sdcs)}`, `sds-${1 + random.integer(plan.sdss)}`]
+    const ms = 2_000 + random.integer(8_000)
+    this.striker.say(`${sdc} does not reach ${sds} for ${ms} ms`)
+    this.#network.cut(sdc, sds)
+    this.striker.forMs(ms, () => this.#rejoin(sdc, sds))
+  }
+
   mute(): void {
     const [a, b] = this.#pair()
     const ms = this.striker.awayMs()

@@ -12,7 +12,7 @@ export interface RunPlan {
   /** All SDCs write to every volume; else each volume has one SDC. */
   isShared: boolean
   sliceCount: number
-  /** The first SDC does little else than read: it is never held up by writes that wait. */
+  /** The first SDC does nothing but read: it is never held up by writes that wait. */
   hasReader: boolean
   /** Chunks that the load touches in each volume. */
   hotChunks: number
@@ -79,8 +79,16 @@ export const faultKinds = [
   'slow-link',
   'slow-disk',
   'split',
+  'sdc-cut',
   'fault-set-away',
   'stop-while-parted',
+  'write-half-done',
+  'source-dies-filling',
+  'source-lost-after-filling',
+  'part-primary',
+  'part-primary-and-show-it-its-successor',
+  'part-primary-and-restart-its-secondary',
+  'part-primary-and-lose-its-successor',
   'read-error',
   'write-error',
   'sync-error',
@@ -116,7 +124,7 @@ export function planOf(seed: number, allowed: readonly FaultKind[] = faultKinds)
   // Of its own, so that what older seeds draw stays as it was.
   const ofMdms = seededRandom(seed * 2 + 4)
   const mdms = ([1, 3, 3, 5] as const)[ofMdms.integer(4)]!
-  return {
+  const plan: RunPlan = {
     seed,
     sdss,
     faultSets: pick(3, sdss),
@@ -133,7 +141,7 @@ export function planOf(seed: number, allowed: readonly FaultKind[] = faultKinds)
     requestsMax: pick(200, 400, 800),
     faultMs: pick(2_000, 5_000, 12_000),
     faultEveryMs: pick(200, 500, 1_500),
-    faults: allowed.filter(() => random.integer(density) === 0),
+    faults: allowed.filter(kind => kind !== 'sdc-cut' && random.integer(density) === 0),
     sparePercent,
     resends: random.integer(2) === 0,
     clockRates: random.integer(3) === 0,
@@ -150,4 +158,7 @@ export function planOf(seed: number, allowed: readonly FaultKind[] = faultKinds)
     mdmLogEntriesMax: ([20, 60, 1_000] as const)[ofMdms.integer(3)]!,
     hasConfigLoad: mdms > 1,
   }
+  // Drawn last, so that seeds from before there was this fault play on the same clusters.
+  if (allowed.includes('sdc-cut') && random.integer(density) === 0) plan.faults.push('sdc-cut')
+  return plan
 }

@@ -5,6 +5,7 @@ import { checkDevices, isCounted, isTidy, RecordWatch } from './checks.js'
 import { mappingsOf, SimCluster, type SimProcess } from './cluster.js'
 import { ConfigLoad } from './config-load.js'
 import { Faults } from './faults.js'
+import { Invariants } from './invariants.js'
 import { areMdmsAlike, checkMdms, MasterWatch } from './mdm-checks.js'
 import { Operator } from './operator.js'
 import type { RunPlan } from './plan.js'
@@ -106,6 +107,11 @@ export class Run {
     for (const workload of this.#workloads) workload.start()
     const config = this.#configLoad()
     this.faults.start()
+    new Invariants(
+      cluster,
+      () => this.faults.wounds.isOpen,
+      error => this.fail(error),
+    ).start()
     await this.#until(plan.faultMs, () => false)
     cluster.transcript.say('faults end')
     this.faults.end()
@@ -130,6 +136,9 @@ export class Run {
     await this.#mustBecome(() => areMdmsAlike(cluster), 'every MDM has what the master has')
     if (this.#failure === null) checkDevices(cluster)
     if (this.#failure === null) checkMdms(cluster)
+    // A pool that is nearly full may have no room to move anything.
+    if (plan.sparePercent === 34)
+      await this.#mustBecome(() => this.isHealthy && cluster.movesLeft === 0, 'every copy stands where it is wished')
     this.#noteMetrics()
   }
 
@@ -339,6 +348,9 @@ function situationOf(event: string, fields: Record<string, unknown>): Situation 
       return (fields.term as number) > 1 ? 'another MDM became master' : null
     case 'slices.joined':
       return (fields.joined as number) > 0 ? 'copy joined' : null
+    case 'slices.changed':
+      if (fields.why === 'roles handed over') return 'roles handed over at a clean stop'
+      return fields.why === 'primary out of reach' ? 'roles moved to where an SDC reaches them' : null
     case 'sds.resync-restart':
       return 'filling interrupted'
     case 'slices.waiting':

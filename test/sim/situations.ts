@@ -33,6 +33,8 @@ export const expectedSituations = [
   'two-way partition',
   'fault set away',
   'roles swapped',
+  'roles handed over at a clean stop',
+  'roles moved to where an SDC reaches them',
   'rebuild elsewhere',
   'copy moved',
   'blocks could not be read',

@@ -168,7 +168,7 @@ export class Workload {
     const dice = this.#random.integer(100)
     const isFua = this.#random.integer(12) === 0
     const isReader = this.context.plan.hasReader && this.sdc === 'sdc-1'
-    if (dice < (isReader ? 98 : 35)) return { kind: 'read', isFua: false }
+    if (dice < (isReader ? 100 : 35)) return { kind: 'read', isFua: false }
     if (dice < 80) return { kind: 'write', isFua }
     if (dice < 86) return { kind: 'trim', isFua }
     if (dice < 92) return { kind: 'zero', isFua }

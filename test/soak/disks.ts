@@ -17,9 +17,9 @@ export class SmallFileSystem {
   ) {}
 
   /** `image` is where its bytes are. */
-  static async make(dir: string, image: string): Promise<SmallFileSystem> {
+  static async make(dir: string, image: string, sizeBytes = fileSystemBytes): Promise<SmallFileSystem> {
     mkdirSync(dir, { recursive: true })
-    await execute('truncate', ['-s', String(fileSystemBytes), image])
+    await execute('truncate', ['-s', String(sizeBytes), image])
     await execute('mke2fs', ['-q', '-F', '-t', 'ext4', '-m', '0', image])
     await execute('mount', ['-o', 'loop', image, dir])
     return new SmallFileSystem(dir, image)

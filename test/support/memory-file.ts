@@ -12,7 +12,10 @@ interface Change {
   lengthBytes: number
 }
 
-/** The bytes of one file: what programs see, and what would be left after a power loss. */
+/**
+ * The bytes of one file: what programs see, and what would be left after a power loss. Pages are never changed but
+ * replaced, so that the two share them, and what was written in whole pages is not copied at all.
+ */
 export class MemoryFile {
   #visible = new Map<number, Buffer>()
   #durable = new Map<number, Buffer>()
@@ -51,6 +54,15 @@ export class MemoryFile {
     return target
   }
 
+  /** Where in the range, from its beginning, there are pages that take up room. */
+  pagesWithin(offsetBytes: number, lengthBytes: number): number[] {
+    const found: number[] = []
+    for (let at = 0; at < lengthBytes; at += pageBytes)
+      if (this.#visible.has((offsetBytes + at) / pageBytes)) found.push(at)
+    return found
+  }
+
+  /** The bytes are the file's from now on. */
   write(offsetBytes: number, bytes: Buffer): void {
     this.#change({ offsetBytes, bytes, lengthBytes: bytes.length })
   }
@@ -81,7 +93,7 @@ export class MemoryFile {
       for (const sector of sectorsOf(change)) if (random.integer(2) === 0) put(this.#durable, sector)
     this.#synced += this.#unsynced.length
     this.#unsynced = []
-    this.#visible = new Map([...this.#durable].map(([page, bytes]) => [page, Buffer.from(bytes)]))
+    this.#visible = new Map(this.#durable)
   }
 
   #change(change: Change): void {
@@ -100,18 +112,17 @@ function put(pages: Map<number, Buffer>, { offsetBytes, bytes, lengthBytes }: Ch
     return
   }
   forPages(offsetBytes, lengthBytes, (page, inPage, at, length) => {
-    if (bytes === null && length === pageBytes) {
-      pages.delete(page)
+    if (length === pageBytes) {
+      if (bytes === null) pages.delete(page)
+      else pages.set(page, bytes.subarray(at, at + length))
       return
     }
-    let target = pages.get(page)
-    if (target === undefined) {
-      if (bytes === null) return
-      target = Buffer.alloc(pageBytes)
-      pages.set(page, target)
-    }
-    if (bytes === null) target.fill(0, inPage, inPage + length)
-    else bytes.copy(target, inPage, at, at + length)
+    const before = pages.get(page)
+    if (before === undefined && bytes === null) return
+    const after = before === undefined ? Buffer.alloc(pageBytes) : Buffer.from(before)
+    if (bytes === null) after.fill(0, inPage, inPage + length)
+    else bytes.copy(after, inPage, at, at + length)
+    pages.set(page, after)
   })
 }
 

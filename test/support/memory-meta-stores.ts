@@ -22,6 +22,8 @@ export class MemoryMetaStores implements MetaStorePort {
   readonly #environments = new Map<string, Environment>()
   commitDelayMs = 0.1
   flushDelayMs = 2
+  /** What can be set aside for one store. */
+  roomBytes = Number.POSITIVE_INFINITY
   /** Hands completions to the process that waits for them. */
   deliver: (event: () => void) => void = event => event()
 
@@ -123,6 +125,11 @@ class MemoryMetaStore implements MetaStore {
       if (failure === null) this.#makeDurable(covered)
       return () => durable(failure)
     })
+  }
+
+  async reserve(bytes: number): Promise<string | null> {
+    this.#checkOpen()
+    return bytes > this.port.roomBytes ? 'fallocate: ENOSPC' : null
   }
 
   async close(): Promise<void> {

@@ -210,7 +210,8 @@ export class SimEnd<Message> implements Connection<Message> {
   #parseInSlabs(bytes: Buffer, onMessage: (message: Message) => void): void {
     this.#memory ??= new ReceiveMemory()
     for (let at = 0; at < bytes.length; ) {
-      const copied = bytes.copy(this.#memory.room(), 0, at)
+      const place = this.#memory.place()
+      const copied = bytes.copy(this.#memory.memory, place, at)
       at += copied
       this.#parser.push(this.#memory.took(copied), onMessage)
       this.#memory.consumed()

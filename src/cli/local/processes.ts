@@ -31,7 +31,9 @@ async function ifAnyRuns<T>(state: LocalState, ask: () => Promise<T>): Promise<T
   try {
     return await ask()
   } catch (error) {
-    if (error instanceof StorageError && (error.code === 'UNREACHABLE' || error.code === 'TIMED_OUT')) return null
+    // An MDM in an empty directory is another system's until it has imported this one's configuration.
+    const none = ['UNREACHABLE', 'TIMED_OUT', 'WRONG_SYSTEM']
+    if (error instanceof StorageError && none.includes(error.code)) return null
     throw error
   }
 }
@@ -153,7 +155,8 @@ async function answersMetrics({ metrics }: LocalProcess): Promise<boolean> {
 async function isConnected(state: LocalState, { role, name, address }: LocalProcess): Promise<boolean> {
   if (role === 'mdm') return isTakingPart(state, address!)
   const report = await askReport(state)
-  if (report === null) return true
+  // While the system stands still everybody waits for all others to come.
+  if (report === null || report.system.recovery) return true
   if (role === 'sdc') return report.sdcs.some(sdc => sdc.name === name && sdc.connected)
   const sds = report.sdss.find(candidate => candidate.endpoint.port === address!.port)
   return sds === undefined || sds.connected

@@ -1,6 +1,6 @@
 import type { PoolId } from '../../base/ids.js'
 import { chunkBytes, volumeStepBytes } from '../../base/units.js'
-import { type ClusterMap, copiesOf, type StoragePool, type Volume } from '../../model/index.js'
+import { type ClusterMap, copiesOf, type StoragePool, type Volume, volumeIndexOf } from '../../model/index.js'
 import { readyDevices } from '../placement/index.js'
 
 /** What the configuration alone says about a pool's capacity; the rest of `PoolCapacity` is what SDSs report. */
@@ -30,9 +30,9 @@ export function poolAccounts(map: ClusterMap, poolId: PoolId): PoolAccounts {
   const halfBytes = Math.floor((rawBytes - spareBytes) / 2 / chunkBytes) * chunkBytes
   const accounts = { rawBytes, spareBytes, usableBytes: 0, thickReservedBytes: 0, thinProvisionedBytes: 0 }
   accounts.usableBytes = Math.min(halfBytes, placeableBytes(map, poolId))
-  for (const volume of volumesOf(map, poolId))
-    if (volume.type === 'thick') accounts.thickReservedBytes += volume.sizeBytes
-    else accounts.thinProvisionedBytes += volume.sizeBytes
+  const volumes = volumeIndexOf(map.tables.volumes).pools.get(poolId)
+  accounts.thickReservedBytes = volumes?.thickBytes ?? 0
+  accounts.thinProvisionedBytes = volumes?.thinBytes ?? 0
   return accounts
 }
 

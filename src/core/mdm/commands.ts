@@ -23,6 +23,7 @@ import type {
 } from '../../model/index.js'
 import type { OpenedDevice } from '../../wire/control.js'
 import type { JoinedCopy, PoolChanges, Settlement } from '../slices/index.js'
+import type { Configuration } from './configuration.js'
 
 /** Why the MDM changes slices. */
 export type SliceReason =
@@ -31,10 +32,20 @@ export type SliceReason =
   | 'rebuild'
   | 'rebalance'
   | 'roles swapped'
+  | 'roles handed over'
+  | 'primary out of reach'
   | 'fill abandoned'
 
 /** A pool's new slice table: the planner's result, only checked when it is applied. `null`: it can have none. */
 export interface PoolPlan {
+  slices: SliceRecord[] | null
+}
+
+/** What becomes of a pool whose devices knew more: every epoch above all that they had seen. */
+export interface AcceptedPool {
+  poolId: PoolId
+  epochsFrom: number
+  /** null: it has none. */
   slices: SliceRecord[] | null
 }
 
@@ -49,6 +60,12 @@ interface ThinAllocated {
  */
 export interface Commands {
   createSystem: { systemId: SystemId; name: string }
+  /** Into a system without objects. Everything stands still afterwards, until `acceptConfiguration`. */
+  importConfiguration: { configuration: Configuration; era: string }
+  /** An SDS knows more than this configuration: everything stands still. `sds` and `detail` are for people. */
+  suspectConfiguration: { era: string; sds: string; detail: string }
+  /** Goes on. `pools`: the slice tables and epochs that what the SDSs know demands; the others stay as they are. */
+  acceptConfiguration: { numbersFrom: number; pools: AcceptedPool[] }
 
   /** The MDM that has created the system, and leads it alone. */
   firstMdm: { id: MdmId; name: string; endpoint: Endpoint }
@@ -87,6 +104,8 @@ export interface Commands {
   setRebuildPolicy: { id: PoolId; policy: IoPolicy | null }
   setRebalancePolicy: { id: PoolId; policy: IoPolicy | null }
   setGracePeriod: { id: PoolId; gracePeriodMs: number | null }
+  /** What there is to copy in all, so that the next MDM goes on counting from there. */
+  noteFills: { id: PoolId; rebuildBytesTotal: number; rebalanceBytesTotal: number }
 
   addSds: {
     protectionDomainId: ProtectionDomainId

@@ -5,6 +5,7 @@ import type { WireError } from '../../wire/control.js'
 import type { Command, CommandKind, LogEntry } from './commands.js'
 import type { Decided, Deciders } from './decider.js'
 import { clientDeciders } from './deciders/clients.js'
+import { checkNotRecovering, configurationDeciders } from './deciders/configuration.js'
 import { deviceDeciders } from './deciders/devices.js'
 import { mdmDeciders, membershipChanges } from './deciders/mdms.js'
 import { poolDeciders } from './deciders/pools.js'
@@ -15,6 +16,7 @@ import { volumeDeciders } from './deciders/volumes.js'
 import { applyChanges, keepAnswer, type MdmState, type Outcome } from './state.js'
 
 const deciders: Deciders<CommandKind> = {
+  ...configurationDeciders,
   ...topologyDeciders,
   ...mdmDeciders,
   ...poolDeciders,
@@ -30,6 +32,7 @@ export type Decision = { changes: MapChange[]; answer: unknown } | { error: Wire
 /** What a command does to the state: a list of changes and an answer, or an error and nothing. Pure and total. */
 export function decide(state: MdmState, command: Command): Decision {
   try {
+    checkNotRecovering(state, command.kind)
     const decider = deciders[command.kind] as (state: MdmState, command: Command) => Decided<CommandKind>
     return decider(state, command)
   } catch (error) {

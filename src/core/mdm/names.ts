@@ -1,5 +1,6 @@
 import { StorageError } from '../../base/errors.js'
 import { nameLengthMax } from '../../base/limits.js'
+import { type Volume, volumeIndexOf } from '../../model/index.js'
 
 /** Throws BAD_ARGUMENT unless `name` is one that ScaleIO would take and that cannot be mistaken for an id. */
 export function checkName(what: string, name: string): void {
@@ -31,6 +32,13 @@ export function checkUnique(
         id: other.id,
         remedy: 'choose another name',
       })
+}
+
+/** The same for volumes, of which there are many. */
+export function checkVolumeName(table: ReadonlyMap<string, Volume>, name: string, ownId?: string): void {
+  const id = volumeIndexOf(table).byName.get(name)
+  const other = id && id !== ownId ? table.get(id) : undefined
+  checkUnique('volume', name, other ? [other] : [])
 }
 
 /** A name for something that brings its own, made acceptable and unique. */

@@ -1,7 +1,7 @@
 import { assert } from '../../base/assert.js'
 import { StorageError } from '../../base/errors.js'
 import type { PoolId } from '../../base/ids.js'
-import type { ClusterMap, Device, MapChange, StoragePool } from '../../model/index.js'
+import { type ClusterMap, type Device, type MapChange, type StoragePool, volumeIndexOf } from '../../model/index.js'
 import { checkSlices, planSlices, readyDevices } from '../placement/index.js'
 import type { PoolPlan } from './commands.js'
 import { put } from './decider.js'
@@ -16,10 +16,8 @@ export function mapWithDevice(map: ClusterMap, before: Device, after: Device | n
   return { ...map, tables: { ...map.tables, devices } }
 }
 
-export const hasVolumes = (map: ClusterMap, poolId: PoolId): boolean => {
-  for (const volume of map.tables.volumes.values()) if (volume.poolId === poolId) return true
-  return false
-}
+export const hasVolumes = (map: ClusterMap, poolId: PoolId): boolean =>
+  (volumeIndexOf(map.tables.volumes).pools.get(poolId)?.count ?? 0) > 0
 
 /**
  * Plans the whole table of a pool that holds no data. Every slice gets an epoch above all that the pool ever had, so that

@@ -1,6 +1,6 @@
 import { StorageError } from '../../base/errors.js'
 import { isId, type ProtectionDomainId } from '../../base/ids.js'
-import type { ClusterMap, TableName, Tables } from '../../model/index.js'
+import { type ClusterMap, type TableName, type Tables, volumeIndexOf } from '../../model/index.js'
 import { kindOf } from './decider.js'
 
 type Named = Exclude<TableName, 'mappings'>
@@ -18,8 +18,7 @@ export function resolve<T extends Named>(
   const what = kindOf(table)
   const inDomain = (object: Tables[T]): boolean =>
     domain === undefined || !('protectionDomainId' in object) || object.protectionDomainId === domain
-  const objects = [...(map.tables[table].values() as Iterable<Tables[T]>)]
-  const found = objects.filter(object => (isId(ref) ? object.id === ref : object.name === ref) && inDomain(object))
+  const found = candidates(map, table, ref).filter(inDomain)
   if (found.length === 1) return found[0]!
   if (found.length === 0)
     throw new StorageError('NOT_FOUND', {
@@ -32,4 +31,12 @@ export function resolve<T extends Named>(
     have: found.length,
     remedy: 'name the protection domain, or give the id',
   })
+}
+
+/** Objects of that id or name; of volumes, which are many and have names of their own, without looking at all. */
+function candidates<T extends Named>(map: ClusterMap, table: T, ref: string): Tables[T][] {
+  const objects = map.tables[table] as ReadonlyMap<string, Tables[T]>
+  const id = isId(ref) ? ref : table === 'volumes' ? volumeIndexOf(map.tables.volumes).byName.get(ref) : undefined
+  if (id !== undefined || table === 'volumes') return [objects.get(id ?? '')].filter(object => object !== undefined)
+  return [...objects.values()].filter(({ name }) => name === ref)
 }

@@ -48,13 +48,24 @@ export function applyChanges(state: MdmState, delta: MapDelta): void {
 }
 
 function noteCounters(state: MdmState, change: MapChange): void {
-  if (change.kind === 'put' && change.table !== 'systems')
-    state.nextNumber = Math.max(state.nextNumber, numberOfId(change.value.id) + 1)
+  if (change.kind === 'put')
+    state.nextNumber =
+      change.table === 'systems'
+        ? Math.max(state.nextNumber, change.value.numbersFrom ?? 0)
+        : Math.max(state.nextNumber, numberOfId(change.value.id) + 1)
+  if (change.kind === 'put' && change.table === 'pools' && change.value.epochsFrom !== undefined)
+    raiseEpochs(state, change.value.id, change.value.epochsFrom)
   if (change.kind === 'drop' && change.table === 'pools') state.epochHigh.delete(change.id as PoolId)
-  if (change.kind === 'slices') {
-    const epochs = change.slices.reduce((max, { epoch }) => Math.max(max, epoch), 0)
-    state.epochHigh.set(change.poolId, Math.max(state.epochHigh.get(change.poolId) ?? 0, epochs))
-  }
+  if (change.kind === 'slices')
+    raiseEpochs(
+      state,
+      change.poolId,
+      change.slices.reduce((max, { epoch }) => Math.max(max, epoch), 0),
+    )
+}
+
+function raiseEpochs(state: MdmState, poolId: PoolId, epoch: number): void {
+  state.epochHigh.set(poolId, Math.max(state.epochHigh.get(poolId) ?? 0, epoch))
 }
 
 /** The id that the next object gets. */
@@ -141,7 +152,8 @@ export function chainedDigest(before: string, delta: MapDelta, outcome: Outcome 
 const sorted = <Value>(table: Map<string, Value>): [string, Value][] =>
   [...table].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
 
-function sortedJson(value: unknown): string {
+/** JSON with the keys of every object in order: equal content, equal text. */
+export function sortedJson(value: unknown): string {
   return JSON.stringify(value, (_key, inner: unknown) =>
     inner !== null && typeof inner === 'object' && !Array.isArray(inner)
       ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))

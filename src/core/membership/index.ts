@@ -11,3 +11,4 @@ export {
   openMembership,
   silenceMs,
 } from './member.js'
+export { leadsBetter, outOfReach, reachMsMax, type SdcReach, type SdcReaches } from './reach.js'

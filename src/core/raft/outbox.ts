@@ -36,10 +36,6 @@ export class Outbox {
     this.#self = self
   }
 
-  get isWriting(): boolean {
-    return this.#isDirty || this.#inFlight.length > 0
-  }
-
   send(message: RaftMessage): void {
     assert(message.to !== this.#self, 'nobody writes to himself')
     this.#out.send.push(message)
@@ -53,6 +49,7 @@ export class Outbox {
     else this.send(message)
   }
 
+  /** What the roles add to directly. */
   get out(): Omit<RaftEffects, 'write' | 'committed' | 'role'> {
     return this.#out
   }

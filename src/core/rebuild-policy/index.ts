@@ -8,10 +8,12 @@ import type { IoPolicy, StoragePool } from '../../model/index.js'
  *
  * * Nobody uses the device (below 100 IOPS and 4 MB/s for a second): as fast as a few pieces of 256 KiB at a time go.
  *   That is the speed of the disk or the network, hours for the largest disk.
- * * It is used: 16 MB/s, which is 64 pieces a second beside the thousands of requests that a device serves; applications
- *   are to lose less than 15% of their IOPS. The slices of what failed are spread over all others, and each copies its
- *   share: under full load 1 TB takes 2 hours where nine devices are left, and 9 hours where two are.
- * * Moves save nobody's data: one piece at a time, and 8 MB/s beside applications.
+ * * It is used now and then: up to 16 MB/s, the more the longer no application waits for it.
+ * * It is used all the time: 5% of what applications move there, at least 1 MB/s, so that they lose less than 15% of their
+ *   IOPS whatever the disk can do; a fixed rate is too much for a slow disk and too little for a fast one. Of each byte
+ *   that is copied there is one read and one write, which makes some 7% of the transfers. The slices of what failed are
+ *   spread over all others, and each copies its share.
+ * * Moves save nobody's data: one piece at a time, and half of that beside applications.
  */
 export const defaultRebuildPolicy: IoPolicy = {
   kind: 'dynamicBwThrottling',
@@ -20,12 +22,14 @@ export const defaultRebuildPolicy: IoPolicy = {
   appIopsThreshold: 100,
   appBandwidthKbPerSecThreshold: 4 * 1024,
   quietPeriodMs: 1_000,
+  appPercent: 5,
 }
 
 export const defaultRebalancePolicy: IoPolicy = {
   ...defaultRebuildPolicy,
   concurrentIos: 1,
   bandwidthKbPerSec: 8 * 1024,
+  appPercent: 2.5,
 }
 
 type Policies = Pick<StoragePool, 'rebuildPolicy' | 'rebalancePolicy'>

@@ -24,6 +24,8 @@ export interface FillFacts {
   freeChunks(deviceId: DeviceId): number
   /** What a slice of the pool holds on average. */
   chunksPerSlice: number
+  /** Clients reach it: it may become primary by our wish. */
+  mayLead(deviceId: DeviceId): boolean
   /** The two do not reach each other now. */
   arePartedNow(one: DeviceId, two: DeviceId): boolean
 }

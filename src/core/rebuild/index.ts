@@ -1,4 +1,4 @@
 export { type FillFacts, fillsPerDevice, gracePeriodMsDefault, gracePeriodMsOf } from './facts.js'
 export { type FillPlan, planFills } from './plan.js'
-export { noProgress, type Progress, progressAfter } from './progress.js'
+export { isWorthNoting, noProgress, type Progress, progressAfter, resumedProgress } from './progress.js'
 export { standsAsWished, type Wish, wishFor } from './wish.js'

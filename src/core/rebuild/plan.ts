@@ -1,6 +1,6 @@
 import type { DeviceId, PoolId } from '../../base/ids.js'
 import { faultUnitOf, type SliceRecord } from '../../model/index.js'
-import type { SliceChange } from '../slices/index.js'
+import type { RoleSwap, SliceChange } from '../slices/index.js'
 import { type FillFacts, fillsPerDevice, gracePeriodMsOf } from './facts.js'
 import { type Wish, wants } from './wish.js'
 
@@ -13,7 +13,7 @@ export interface FillPlan {
   /** New joining copies that will replace another one. */
   moves: SliceChange[]
   /** Slices whose roles are to be swapped, after their primary has drained them. */
-  swaps: { primary: DeviceId; slice: number; epoch: number }[]
+  swaps: RoleSwap[]
   /** Slices that lack a copy and will get one: filled now, or waiting for their turn. */
   rebuildsLeft: number
   /** Slices with two copies in sync of which one stands elsewhere than wished. */
@@ -101,7 +101,7 @@ class Planner {
     if (!mayStart || joining !== null || !this.facts.isReady(primary) || !this.facts.isReady(secondary)) return
     if (isPlaced ? wish.primary[slice] !== primary : keepsSecondary) {
       // A primary's own copy moves as a secondary: what joins stands in for that one.
-      this.plan.swaps.push({ primary, slice, epoch: record.epoch })
+      if (this.facts.mayLead(secondary)) this.plan.swaps.push({ primary, slice, epoch: record.epoch })
       return
     }
     if (isPlaced) return

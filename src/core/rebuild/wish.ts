@@ -26,7 +26,9 @@ export function wishFor(
   if (soFar?.key === key && soFar.primary.length === records.length) return soFar
   try {
     const wanted = planSlices(devices, records.length, records.map(settled))
-    return { key, primary: wanted.map(({ primary }) => primary), secondary: wanted.map(({ secondary }) => secondary!) }
+    // The planner leaves the record of a slice as it is where the copy that is missing is being filled in the right place.
+    const second = ({ secondary, joining, left }: SliceRecord) => (secondary ?? joining ?? left)!
+    return { key, primary: wanted.map(({ primary }) => primary), secondary: wanted.map(second) }
   } catch (error) {
     if (error instanceof StorageError && error.code === 'PLACEMENT') return null
     throw error

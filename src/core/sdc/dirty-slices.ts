@@ -16,11 +16,16 @@ export const inheritedEpoch = cleanEpoch - 1
  *
  * `flushedEpochs` are the epochs as of the last known flush, or else of the mapping. They stand in for notes where
  * there are none to rely on: others write, too, or the notes of an earlier boot may be incomplete.
+ *
+ * Beside each table goes the list of its slices that are not clean: what a flush costs depends on what it covers, not on
+ * how many slices the pool has.
  */
 export class DirtySlices {
   readonly #written: Uint32Array
   readonly #flushing: Uint32Array
   readonly #flushed: Uint32Array
+  #writtenSlices: number[] = []
+  #flushingSlices: number[] = []
   #underWay = false
 
   constructor(notes: { flushedEpochs: Uint32Array; dirtyEpochs: Uint32Array }) {
@@ -28,6 +33,8 @@ export class DirtySlices {
     this.#flushed = notes.flushedEpochs
     this.#written = notes.dirtyEpochs
     this.#flushing = new Uint32Array(notes.dirtyEpochs.length).fill(cleanEpoch)
+    for (let slice = 0; slice < this.sliceCount; slice++)
+      if (this.#written[slice] !== cleanEpoch) this.#writtenSlices.push(slice)
   }
 
   get sliceCount(): number {
@@ -37,8 +44,15 @@ export class DirtySlices {
   /** Before a change is answered. True if the oldest epoch of the slice changed: the file has to be told. */
   note(slice: number, epoch: number): boolean {
     const before = this.oldestEpoch(slice)
-    if (epoch < this.#written[slice]!) this.#written[slice] = epoch
+    this.#lower(slice, epoch)
     return epoch < before
+  }
+
+  #lower(slice: number, epoch: number): void {
+    const written = this.#written[slice]!
+    if (epoch >= written) return
+    if (written === cleanEpoch) this.#writtenSlices.push(slice)
+    this.#written[slice] = epoch
   }
 
   /** The oldest epoch of anything unflushed in the slice. */
@@ -51,21 +65,23 @@ export class DirtySlices {
   }
 
   get isClean(): boolean {
-    for (let slice = 0; slice < this.sliceCount; slice++) if (this.oldestEpoch(slice) !== cleanEpoch) return false
-    return true
+    return ![...this.#writtenSlices, ...this.#flushingSlices].some(slice => this.oldestEpoch(slice) !== cleanEpoch)
   }
 
-  /** Starts a flush; returns the slices that it has to cover. `every`: all count as written since the last flush. */
-  beginFlush(every: boolean): number[] {
+  /**
+   * Starts a flush; returns the slices that it has to cover, in order. `every`: all count as written since the last flush.
+   */
+  beginFlush(every: boolean): readonly number[] {
     assert(!this.#underWay, 'one flush of a mapping at a time')
     this.#underWay = true
-    const slices: number[] = []
-    for (let slice = 0; slice < this.sliceCount; slice++) {
+    const slices = every ? [...this.#written.keys()] : this.#writtenSlices.sort((a, b) => a - b)
+    for (const slice of slices) {
       const written = this.#written[slice]!
       this.#flushing[slice] = every ? Math.min(written, this.#flushed[slice]!) : written
       this.#written[slice] = cleanEpoch
-      if (this.#flushing[slice] !== cleanEpoch) slices.push(slice)
     }
+    this.#writtenSlices = []
+    this.#flushingSlices = slices
     return slices
   }
 
@@ -82,21 +98,28 @@ export class DirtySlices {
 
   /**
    * Ends the flush. `flushedEpochs`: the epochs in which it succeeded; null: it failed, and what is left of it stays
-   * unflushed. True if an epoch of the last known flush changed.
+   * unflushed. `othersMoved` false: only slices that it covered can have another epoch than at the last one. True if an
+   * epoch of the last known flush changed.
    */
-  finishFlush(flushedEpochs: Uint32Array | null): boolean {
+  finishFlush(flushedEpochs: Uint32Array | null, othersMoved = true): boolean {
     assert(this.#underWay, 'a flush is under way')
     this.#underWay = false
+    const covered = this.#flushingSlices
+    this.#flushingSlices = []
     let changed = false
-    for (let slice = 0; slice < this.sliceCount; slice++) {
-      if (flushedEpochs === null) this.#written[slice] = this.oldestEpoch(slice)
-      else if (this.#flushed[slice] !== flushedEpochs[slice]) {
-        this.#flushed[slice] = flushedEpochs[slice]!
-        changed = true
-      }
-      this.#flushing[slice] = cleanEpoch
-    }
+    if (flushedEpochs === null) for (const slice of covered) this.#lower(slice, this.#flushing[slice]!)
+    else if (othersMoved) {
+      for (let slice = 0; slice < this.sliceCount; slice++)
+        if (this.#setFlushed(slice, flushedEpochs[slice]!)) changed = true
+    } else for (const slice of covered) if (this.#setFlushed(slice, flushedEpochs[slice]!)) changed = true
+    for (const slice of covered) this.#flushing[slice] = cleanEpoch
     return changed
+  }
+
+  #setFlushed(slice: number, epoch: number): boolean {
+    if (this.#flushed[slice] === epoch) return false
+    this.#flushed[slice] = epoch
+    return true
   }
 
   /**

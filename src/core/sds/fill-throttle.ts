@@ -1,5 +1,5 @@
 import { assert } from '../../base/assert.js'
-import { KiB } from '../../base/units.js'
+import { KiB, MiB } from '../../base/units.js'
 import type { IoPolicy } from '../../model/index.js'
 
 /** Slices with one copy in sync are rebuilt; a third copy beside two in sync is a move. */
@@ -12,6 +12,11 @@ const loadMsMin = 100
 const loadMsMax = 2_000
 /** Bytes that may go at once after a pause, as time at the rate: bridges late timers. */
 const burstMs = 100
+
+/** What fills get at least beside applications that use the device all the time. */
+const bytesPerMsMin = MiB / 1000
+/** Over about so long the use of the device is averaged. */
+const useMs = 1_000
 
 interface Lane {
   policy: IoPolicy
@@ -31,6 +36,11 @@ export class FillThrottle {
   readonly #lanes: Record<FillKind, Lane>
   /** What applications had done when their load was last measured. */
   #load: { ios: number; bytes: number; atMs: number } | null = null
+  /** What they move, averaged, in bytes per ms. */
+  #appBytesPerMs = 0
+  /** In what share of the time some application waits for the device, averaged. */
+  #use = 1
+  #usedAtMs: number
 
   constructor(policies: Record<FillKind, IoPolicy>, nowMs: number) {
     const lane = (policy: IoPolicy): Lane => ({
@@ -40,6 +50,7 @@ export class FillThrottle {
       filledAtMs: nowMs,
       busyUntilMs: nowMs + quietMsOf(policy),
     })
+    this.#usedAtMs = nowMs
     this.#lanes = { rebuild: lane(policies.rebuild), rebalance: lane(policies.rebalance) }
   }
 
@@ -47,7 +58,7 @@ export class FillThrottle {
     for (const kind of ['rebuild', 'rebalance'] as const) {
       const lane = this.#lanes[kind]
       if (lane.policy === policies[kind]) continue
-      fill(lane, nowMs)
+      fill(lane, this.#rateOf(lane, nowMs), nowMs)
       lane.policy = policies[kind]
       lane.busyUntilMs = nowMs + quietMsOf(lane.policy)
     }
@@ -60,6 +71,8 @@ export class FillThrottle {
     assert(elapsedMs >= 0, 'the clock passed in runs forward')
     if (last !== null && elapsedMs < loadMsMin) return
     this.#load = { ios, bytes, atMs: nowMs }
+    if (last !== null && elapsedMs <= loadMsMax)
+      this.#appBytesPerMs += ((bytes - last.bytes) / elapsedMs - this.#appBytesPerMs) * Math.min(1, elapsedMs / useMs)
     for (const lane of Object.values(this.#lanes)) {
       const { policy } = lane
       if (policy.kind !== 'dynamicBwThrottling') continue
@@ -72,6 +85,12 @@ export class FillThrottle {
     }
   }
 
+  /** Whether some application waits for the device now. To be called like `noteLoad`: many looks show the use. */
+  noteUse(isInUse: boolean, nowMs: number): void {
+    this.#use += (Number(isInUse) - this.#use) * Math.min(1, (nowMs - this.#usedAtMs) / useMs)
+    this.#usedAtMs = nowMs
+  }
+
   /**
    * Takes a piece of `bytes`: 0, and `ended` follows. Or takes nothing, and returns how many ms to wait before asking
    * again; null: until a piece of this kind has ended.
@@ -79,8 +98,8 @@ export class FillThrottle {
   take(kind: FillKind, bytes: number, nowMs: number): number | null {
     const lane = this.#lanes[kind]
     if (lane.underWay >= concurrencyOf(lane.policy)) return null
-    const ratePerMs = rateOf(lane, nowMs)
-    fill(lane, nowMs)
+    const ratePerMs = this.#rateOf(lane, nowMs)
+    fill(lane, ratePerMs, nowMs)
     if (ratePerMs > 0) {
       // A piece larger than the bucket waits until it is full and borrows the rest.
       const missing = Math.min(bytes, ratePerMs * burstMs) - lane.level
@@ -96,23 +115,26 @@ export class FillThrottle {
     assert(lane.underWay > 0, 'a piece ends once')
     lane.underWay--
   }
+
+  /** Bytes per ms; 0: no bound. */
+  #rateOf({ policy, busyUntilMs }: Lane, nowMs: number): number {
+    if (policy.kind !== 'favorAppIos' && policy.kind !== 'dynamicBwThrottling') return 0
+    const most = (policy.bandwidthKbPerSec * KiB) / 1000
+    if (policy.kind === 'favorAppIos') return most
+    if (nowMs >= busyUntilMs) return 0
+    if (policy.appPercent === undefined) return most
+    const share = (this.#appBytesPerMs * policy.appPercent) / 100
+    // Squared: what rests a fifth of the time is the bottleneck of somebody now and then.
+    return Math.min(most, Math.max(bytesPerMsMin, share, most * (1 - this.#use) ** 2))
+  }
 }
 
-function fill(lane: Lane, nowMs: number): void {
+/** Brings the level up to now; a rate of 0 leaves nothing owed or saved. */
+function fill(lane: Lane, ratePerMs: number, nowMs: number): void {
   assert(nowMs >= lane.filledAtMs, 'the clock passed in runs forward')
-  const { policy } = lane
-  if (policy.kind === 'favorAppIos' || policy.kind === 'dynamicBwThrottling') {
-    const perMs = (policy.bandwidthKbPerSec * KiB) / 1000
-    lane.level = Math.min(perMs * burstMs, lane.level + (nowMs - lane.filledAtMs) * perMs)
-  } else lane.level = 0
+  const earned = lane.level + (nowMs - lane.filledAtMs) * ratePerMs
+  lane.level = ratePerMs > 0 ? Math.min(ratePerMs * burstMs, earned) : 0
   lane.filledAtMs = nowMs
-}
-
-/** Bytes per ms; 0: no bound. */
-function rateOf({ policy, busyUntilMs }: Lane, nowMs: number): number {
-  if (policy.kind === 'favorAppIos') return (policy.bandwidthKbPerSec * KiB) / 1000
-  if (policy.kind !== 'dynamicBwThrottling' || nowMs >= busyUntilMs) return 0
-  return (policy.bandwidthKbPerSec * KiB) / 1000
 }
 
 const concurrencyOf = (policy: IoPolicy): number =>

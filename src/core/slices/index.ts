@@ -3,4 +3,5 @@ export { changedRecords, type LossFacts, lostRecords, type PoolChanges, withoutL
 export { type RejoinFacts, rejoinRecords } from './rejoin.js'
 export { missingDevices, type ReturnFacts, type Settlement, type SliceChange, settle } from './settle.js'
 export { type Outcome, type Standing, settleSlice } from './settle-slice.js'
+export { type RoleSwap, swappedRecords, swapsWhere } from './swap.js'
 export { checkTransition } from './transition.js'

@@ -1,20 +1,22 @@
 import { objectNumberMax } from '../../base/ids.js'
+import { MiB } from '../../base/units.js'
 import type { ChunkKind } from './chunk-table.js'
 import { damaged, slotCountMax } from './superblock.js'
 
 /**
  * Keys and values of a device's index. See docs/DATA-LAYOUT.md.
  *
- *     ['format'] -> 1   ['device'] -> [system id, device id]   ['counter'] -> openings
+ *     ['format'] -> 3   ['device'] -> [system id, device id]   ['counter'] -> openings
  *     ['clean'] -> [first, count, …]: free slots not known to be erased; absent unless the last stop was clean
  *     ['boot'] -> boot id under which the device was last changed, or `bootLost`
- *     ['epoch', pool, slice] -> epoch   ['chunk', volume, chunk] -> 2 * slot, + 1 if thick
+ *     ['epoch', pool, slice] -> epoch, negative where it was adopted as a joining copy   ['chunk', volume, chunk] -> 2 * slot, + 1 if thick
  *     ['mark', volume, chunk] -> 1: the chunk may differ from its other copy (write intent)
  *
  * Format 2 has marks. A program that knows format 1 alone would change chunks without marking them: it must not open it.
+ * Format 3 tells a copy in sync from a joining one; an older program would not find the highest epoch.
  */
-export const indexFormat = 2
-export const indexFormatUnmarked = 1
+export const indexFormat = 3
+export const indexFormatMin = 1
 
 export const indexKeys = {
   format: ['format'],
@@ -29,16 +31,39 @@ export const indexKeys = {
 /** In the place of a boot id: something that was written may be lost, although the host goes on. Equals no boot id. */
 export const bootLost = 'writes lost'
 export const epochKey = (pool: number, slice: number) => ['epoch', pool, slice] as const
+/** Of a copy in sync (primary or secondary), or of one that is being filled. */
+export const epochValue = (epoch: number, inSync: boolean): number => (inSync ? epoch : -epoch)
 export const chunkIndexKey = (volume: number, chunk: number) => ['chunk', volume, chunk] as const
 
 export const markKey = (volume: number, chunk: number) => ['mark', volume, chunk] as const
 export const markValue = 1
+
+/**
+ * What the index of a device may grow to: measured at 140 bytes for each chunk that has its entry and its mark, in random
+ * order, with what lmdb keeps back for pages that are replaced; epochs and the record of a clean stop are small beside it.
+ */
+export const indexBytesFor = (slotCount: number): number => 4 * MiB + 256 * slotCount
 
 /** Ranges in the record of a clean stop; more are joined. */
 export const distrustedRangesMax = 4096
 const chunkIndexMax = 2 ** 30 - 1
 
 export const chunkValue = (slot: number, kind: ChunkKind): number => slot * 2 + (kind === 'thick' ? 1 : 0)
+
+/** The last record of a slice that the device has adopted. `pool` is a number. */
+export interface KnownEpoch {
+  pool: number
+  slice: number
+  epoch: number
+  inSync: boolean
+}
+
+/** One adopted epoch of the index; null if it is none. */
+export function parseEpoch(key: readonly (number | string)[], value: unknown): KnownEpoch | null {
+  const [, pool, slice] = key
+  if (typeof pool !== 'number' || typeof slice !== 'number' || !Number.isSafeInteger(value)) return null
+  return { pool, slice, epoch: Math.abs(value as number), inSync: (value as number) > 0 }
+}
 
 export interface ChunkRecord {
   volume: number
@@ -64,7 +89,6 @@ export function parseChunkKey(key: readonly (number | string)[], path: string): 
   return { volume, chunk }
 }
 
-/** Ranges of the clean stop's record; null if it is not one, and then the stop does not count as clean. */
 /**
  * The ranges of a clean stop; null where there was none. They may reach beyond the last slot: a device that is about to
  * grow has its new slots noted first.

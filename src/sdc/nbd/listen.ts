@@ -1,6 +1,7 @@
 import { lstat, unlink } from 'node:fs/promises'
-import { connect, createServer, type Server, Socket } from 'node:net'
+import { connect, createServer, type Server } from 'node:net'
 import { StorageError } from '../../base/errors.js'
+import { closeDescriptor, takeDescriptor } from '../../io/byte-stream.js'
 import type { Endpoint } from '../../model/objects.js'
 import type { BlockBackend, ExportTable } from './backend.js'
 import { type NbdConnection, type ServeOptions, serveNbd } from './connection.js'
@@ -36,12 +37,17 @@ export async function listenNbd(
 ): Promise<NbdListener> {
   const served = new Set<NbdConnection>()
   // Half-open: a client that has sent its last request and shut its side down still gets its answers.
-  const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, socket => {
-    const connection = serveNbd(new SocketStream(socket), exports, options)
+  const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true, pauseOnConnect: true }, socket => {
+    // The addon reads and writes: for Node the connection ends here, and counts no more.
+    const fd = takeDescriptor(socket)
+    if (served.size >= listenerConnectionsMax) {
+      closeDescriptor(fd)
+      return
+    }
+    const connection = serveNbd(new SocketStream(fd), exports, options)
     served.add(connection)
     void connection.closed.then(() => served.delete(connection))
   })
-  server.maxConnections = listenerConnectionsMax
   if ('socketPath' in at) await listenAtPath(server, at.socketPath)
   else await listenAt(server, { host: at.host, port: at.port })
   const bound = server.address()
@@ -62,7 +68,7 @@ export async function listenNbd(
 
 /** Our end of a socket pair that the kernel's NBD driver speaks on. The descriptor now belongs to the stream. */
 export function streamOfSocketFd(fd: number): NbdStream {
-  return new SocketStream(new Socket({ fd, allowHalfOpen: true, readable: true, writable: true }))
+  return new SocketStream(fd)
 }
 
 async function listenAtPath(server: Server, socketPath: string): Promise<void> {

@@ -1,40 +1,105 @@
-import type { Socket } from 'node:net'
-import { readIntoSlabs } from '../../io/slab-reader.js'
+import { MiB } from '../../base/units.js'
+import { ByteStream, type ByteStreamOwner } from '../../io/byte-stream.js'
+import { systemClock } from '../../io/clock.js'
 import type { NbdStream } from './stream.js'
 
-/** A socket whose reads go into memory that is used again. */
-export class SocketStream implements NbdStream {
-  constructor(readonly socket: Socket) {}
+/** A long read's reply goes to the system in one piece: a client then reads it without us having to come back. */
+const sendBufferBytes = 2 * MiB
+
+interface Listeners {
+  data?: (bytes: Buffer) => void
+  error?: (error: Error) => void
+  end?: () => void
+  close?: () => void
+  drain?: () => void
+}
+
+/** A socket that the addon reads and writes, half-open: either direction ends by itself. */
+export class SocketStream implements NbdStream, ByteStreamOwner {
+  readonly #stream: ByteStream
+  readonly #on: Listeners = {}
+  #pieces: Uint8Array[] = []
+  #isCorked = false
+  #isEnding = false
+  #hasEnded = false
+
+  /** The descriptor now belongs to this. */
+  constructor(fd: number) {
+    this.#stream = new ByteStream(fd, sendBufferBytes, this)
+  }
 
   get destroyed(): boolean {
-    return this.socket.destroyed
+    return this.#stream.isDestroyed
   }
   get writableLength(): number {
-    return this.socket.writableLength
+    return this.#stream.unsentBytes
   }
-  write(bytes: Uint8Array, done?: (error?: Error | null) => void): boolean {
-    return this.socket.write(bytes, done)
+
+  write(bytes: Uint8Array, done?: () => void): boolean {
+    this.#pieces.push(bytes)
+    if (done !== undefined) this.#done.push(done)
+    if (!this.#isCorked) this.uncork()
+    return this.writableLength === 0
   }
   cork(): void {
-    this.socket.cork()
+    this.#isCorked = true
   }
   uncork(): void {
-    this.socket.uncork()
+    this.#isCorked = false
+    const pieces = this.#pieces
+    const done = this.#done
+    this.#pieces = []
+    this.#done = []
+    if (pieces.length === 0) return
+    const sent = () => {
+      for (const call of done) call()
+    }
+    if (this.#stream.send(pieces, sent)) systemClock.endOfTurn(sent)
   }
+  #done: (() => void)[] = []
+
   pause(): void {
-    this.socket.pause()
+    this.#stream.pause()
   }
   resume(): void {
-    this.socket.resume()
+    this.#stream.resume()
   }
   end(): void {
-    this.socket.end()
+    this.#isEnding = true
+    this.#stream.end()
+    this.#closeIfOver()
   }
   destroy(): void {
-    this.socket.destroy()
+    if (this.destroyed) return
+    this.#stream.destroy()
+    process.nextTick(() => this.#on.close?.())
   }
-  on(event: 'data' | 'error' | 'end' | 'close' | 'drain', listener: never): void {
-    if (event === 'data') readIntoSlabs(this.socket, listener)
-    else this.socket.on(event, listener)
+
+  on(event: keyof Listeners, listener: never): void {
+    this.#on[event] = listener
+  }
+
+  // ---- what the stream tells
+
+  onBytes(bytes: Buffer): void {
+    this.#on.data?.(bytes)
+  }
+  onEnd(): void {
+    this.#hasEnded = true
+    this.#on.end?.()
+    this.#closeIfOver()
+  }
+  onBroken(reason: string): void {
+    this.#on.error?.(new Error(reason))
+    this.destroy()
+  }
+  onProgress(): void {
+    if (this.writableLength > 0) return
+    this.#on.drain?.()
+    this.#closeIfOver()
+  }
+
+  #closeIfOver(): void {
+    if (this.#isEnding && this.#hasEnded && this.writableLength === 0) this.destroy()
   }
 }

@@ -7,12 +7,15 @@ import {
   bootLost,
   type ChunkKind,
   epochKey,
+  epochValue,
   type IdleMark,
   IdleMarks,
   indexKeys,
   isFilling,
   isMapped,
   isReserved,
+  type KnownEpoch,
+  parseEpoch,
   slotCountFor,
   slotOf,
   slotOffsetOf,
@@ -33,6 +36,7 @@ import { IndexWriter } from './index-writer.js'
 import { writeLabel } from './label.js'
 import { Marks } from './marks.js'
 import { ReadRequest, Spare } from './requests.js'
+import { indexRoomLack } from './steps.js'
 
 /** What opening a device found. */
 export interface OpenedDevice extends ChunkMapParts {
@@ -231,6 +235,8 @@ export class ChunkStore implements DeviceStore {
     await disk.noteGrowth?.()
     const slotCount = slotCountFor(disk.sizeBytes)
     if (slotCount <= slots.slotCount || this.refusal() !== null) return
+    const lack = await indexRoomLack(this.device.index, this.path, slotCount)
+    if (lack !== null) throw lack
     // With the flag of a clean stop gone, nothing that is said of the slots so far outlives this process.
     await this.admitted()
     try {
@@ -246,12 +252,12 @@ export class ChunkStore implements DeviceStore {
     }
   }
 
-  adoptEpoch(pool: number, slice: number, epoch: number): void {
+  adoptEpoch(pool: number, slice: number, epoch: number, inSync: boolean): void {
     if (epoch > this.epoch) this.epoch = epoch
     if (this.refusal() !== null) return
     this.groupSync.noteChange()
     this.activity.enter()
-    this.index.put(epochKey(pool, slice), epoch, text => {
+    this.index.put(epochKey(pool, slice), epochValue(epoch, inSync), text => {
       if (text !== null) this.health.indexFailed(text)
       this.activity.leave()
     })
@@ -259,6 +265,15 @@ export class ChunkStore implements DeviceStore {
 
   epochMax(): number {
     return this.epoch
+  }
+
+  knownEpochs(): KnownEpoch[] {
+    const known: KnownEpoch[] = []
+    for (const { key, value } of this.device.index.range(indexKeys.epochs)) {
+      const epoch = parseEpoch(key, value)
+      if (epoch !== null) known.push(epoch)
+    }
+    return known
   }
 
   markClean(done: StoreDone): void {

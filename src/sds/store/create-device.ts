@@ -12,7 +12,7 @@ import {
 } from '../../core/store/index.js'
 import type { Disk, MetaKey, MetaStore, MetaStorePort, MetaWrite } from '../../ports/index.js'
 import { checkDisk, foreign, readDiskLabel, wipeLabel, writeLabel } from './label.js'
-import { commitDurably, readDisk } from './steps.js'
+import { commitDurably, indexRoomLack, readDisk } from './steps.js'
 
 export interface DevicePlace {
   /** Open, with its lock; stays open. */
@@ -48,6 +48,8 @@ export async function createDevice(options: CreateDeviceOptions): Promise<void> 
     if (!force && hasChunks(index))
       throw new StorageError('IN_USE', { detail: 'the device was used already', device: disk.path, deviceId })
     // What a found label says must not be taken for the new device's if this is interrupted between the copies.
+    const lack = await indexRoomLack(index, disk.path, slotCount)
+    if (lack !== null) throw lack
     await wipeLabel(disk)
     await emptyIndex(index, disk.path)
     await commitDurably(index, disk.path, [

@@ -1,5 +1,5 @@
 import type { DeviceId, SystemId } from '../../base/ids.js'
-import type { IdleMark } from '../../core/store/index.js'
+import type { IdleMark, KnownEpoch } from '../../core/store/index.js'
 
 /** Completion of a store operation: null, or what went wrong. */
 export type StoreDone = (error: StoreError | null) => void
@@ -99,9 +99,14 @@ export interface DeviceStore {
    */
   grow(): Promise<void>
 
-  /** Notes an adopted epoch, before anything is served in it; it is on the device after the next `sync`. */
-  adoptEpoch(pool: number, slice: number, epoch: number): void
+  /**
+   * Notes an adopted epoch, before anything is served in it; it is on the device after the next `sync`. `inSync`: as primary
+   * or secondary, not as a copy that is being filled.
+   */
+  adoptEpoch(pool: number, slice: number, epoch: number, inSync: boolean): void
   epochMax(): number
+  /** Of each slice that the device was ever a copy of, the last record that it adopted (as far as it is visible). */
+  knownEpochs(): KnownEpoch[]
 
   /**
    * Called before the first change after opening or after `markClean`: the clean flag is durably gone when it is done.

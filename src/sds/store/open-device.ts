@@ -6,13 +6,14 @@ import {
   ChunkTable,
   damaged,
   indexFormat,
-  indexFormatUnmarked,
+  indexFormatMin,
   indexKeys,
   isNumberUpTo,
   mappedEntry,
   parseChunk,
   parseChunkKey,
   parseDistrusted,
+  parseEpoch,
   SlotTable,
   type Superblock,
   slotCountFor,
@@ -25,7 +26,7 @@ import { ChunkStore } from './chunk-store.js'
 import { type DevicePlace, indexDirectoryOf } from './create-device.js'
 import type { DeviceStore } from './device-store.js'
 import { checkDisk, foreign, readDiskLabel, writeLabel } from './label.js'
-import { commitDurably, syncDisk } from './steps.js'
+import { commitDurably, indexRoomLack, syncDisk } from './steps.js'
 import { upgradeIndex } from './upgrade-index.js'
 
 export interface OpenDeviceOptions extends DevicePlace {
@@ -33,6 +34,8 @@ export interface OpenDeviceOptions extends DevicePlace {
   clock: Clock
   /** Called once, at the first error that makes the device useless for writers. */
   onFailed?: (reason: string) => void
+  /** The index may run out of room before the device does. */
+  onUnreserved?: (error: StorageError) => void
 }
 
 /**
@@ -40,7 +43,7 @@ export interface OpenDeviceOptions extends DevicePlace {
  * DEVICE_NEWER, DEVICE_DAMAGED, DEVICE_BUSY, NOT_FOUND, MEDIA_ERROR) the disk stays the caller's.
  */
 export async function openDevice(options: OpenDeviceOptions): Promise<DeviceStore> {
-  const { disk, systemId, metaStores, clock, bootId, onFailed = () => {} } = options
+  const { disk, systemId, metaStores, clock, bootId, onFailed = () => {}, onUnreserved = () => {} } = options
   const found = await readDiskLabel(disk)
   if (found.kind === 'blank') throw new StorageError('NOT_FOUND', { detail: `${disk.path} is blank: not a device` })
   if (found.kind === 'foreign') throw foreign(disk.path, found.what)
@@ -52,6 +55,9 @@ export async function openDevice(options: OpenDeviceOptions): Promise<DeviceStor
     checkIndex(index, disk.path, superblock)
     const slotCount = await grownSlotCount(disk, index, superblock)
     const content = loadIndex(index, disk.path, slotCount)
+    // A device that is full, on a host that is full, still has to be read.
+    const lack = await indexRoomLack(index, disk.path, slotCount)
+    if (lack !== null) onUnreserved(lack)
     const opened = { cleanStop: content.cleanStop, sameBoot: index.get(indexKeys.boot) === bootId }
     // A process that was killed may have written the superblock that was found without having synced it. Before anything
     // counts on it, it is made durable; or a power loss now would leave an older one than the index knows, or none.
@@ -111,8 +117,14 @@ function checkIndex(index: MetaStore, path: string, { systemId, deviceId, counte
   const format = index.get(indexKeys.format)
   if (format === undefined) throw damaged(path, 'its index is missing or empty', { deviceId })
   if (isNumberUpTo(format, Number.MAX_SAFE_INTEGER) && format > indexFormat)
-    throw new StorageError('DEVICE_NEWER', { device: path, haveIndexFormat: format, knownFormat: indexFormat })
-  if (format !== indexFormat && format !== indexFormatUnmarked) throw damaged(path, 'its index has no valid format')
+    throw new StorageError('DEVICE_NEWER', {
+      device: path,
+      haveIndexFormat: format,
+      knownFormat: indexFormat,
+      remedy: 'upgrade this server, or open the device where it was',
+    })
+  if (!isNumberUpTo(format, indexFormat) || format < indexFormatMin)
+    throw damaged(path, 'its index has no valid format')
   const owner = index.get(indexKeys.device)
   if (!Array.isArray(owner) || owner[0] !== systemId || owner[1] !== deviceId)
     throw damaged(path, `its index belongs to another device, ${String(owner)}`, { deviceId })
@@ -150,8 +162,8 @@ function loadIndex(index: MetaStore, path: string, slotCount: number) {
 
 function epochMaxOf(index: MetaStore): number {
   let epochMax = 0
-  for (const { value } of index.range(indexKeys.epochs))
-    if (isNumberUpTo(value, Number.MAX_SAFE_INTEGER)) epochMax = Math.max(epochMax, value)
+  for (const { key, value } of index.range(indexKeys.epochs))
+    epochMax = Math.max(epochMax, parseEpoch(key, value)?.epoch ?? 0)
   return epochMax
 }
 

@@ -1,4 +1,5 @@
 import { StorageError } from '../../base/errors.js'
+import { indexBytesFor } from '../../core/store/index.js'
 import type { Disk, DiskDone, MetaStore, MetaWrite } from '../../ports/index.js'
 
 /** The ports as promises, for opening and preparing devices, where one step follows the other. */
@@ -20,6 +21,18 @@ export const syncDisk = (disk: Disk): Promise<void> => diskStep(disk, 'sync', do
 export async function commitDurably(index: MetaStore, path: string, writes: readonly MetaWrite[]): Promise<void> {
   await indexStep(path, done => index.commit(writes, done))
   await indexStep(path, done => index.flush(done))
+}
+
+/**
+ * Sets room aside for the index of so many slots: then changes can be marked, and chunks removed, though whatever else is
+ * on that file system fills it. Null, or the error that says what is missing.
+ */
+export async function indexRoomLack(index: MetaStore, path: string, slotCount: number): Promise<StorageError | null> {
+  const wantBytes = indexBytesFor(slotCount)
+  const reason = await index.reserve(wantBytes)
+  if (reason === null) return null
+  const detail = 'the file system of the state directory has no room for the index of the device'
+  return new StorageError('OUT_OF_SPACE', { detail, device: path, wantBytes, reason, remedy: 'make room there' })
 }
 
 function diskStep(disk: Disk, verb: string, begin: (done: DiskDone) => void): Promise<void> {

@@ -1,7 +1,6 @@
 import {
   type ChunkTable,
   indexFormat,
-  indexFormatUnmarked,
   indexKeys,
   isMapped,
   markKey,
@@ -13,18 +12,26 @@ import { commitDurably } from './steps.js'
 
 const batchMarks = 10_000
 
-/**
- * Format 1 had no marks. After a clean stop there is nothing to mark; after any other one, every chunk that is here may
- * differ from its other copy. The format is raised last: an interrupted upgrade begins anew.
- */
-export async function upgradeIndex(
-  index: MetaStore,
-  path: string,
-  found: { chunks: ChunkTable; cleanStop: boolean },
-): Promise<void> {
-  if (index.get(indexKeys.format) !== indexFormatUnmarked) return
-  if (!found.cleanStop) await markEverything(index, path, found.chunks)
-  await commitDurably(index, path, [{ put: indexKeys.format, value: indexFormat }])
+interface Found {
+  chunks: ChunkTable
+  cleanStop: boolean
+}
+
+/** From each older format to the next one. The format is raised last: an interrupted upgrade begins anew. */
+const upgrades: Record<number, (index: MetaStore, path: string, found: Found) => Promise<void>> = {
+  /** No marks: after a clean stop there is nothing to mark; after any other one, every chunk that is here may differ. */
+  1: async (index, path, { chunks, cleanStop }) => {
+    if (!cleanStop) await markEverything(index, path, chunks)
+  },
+  /** Epochs of joining copies looked like those of others. All are noted anew with the first map. */
+  2: async () => {},
+}
+
+export async function upgradeIndex(index: MetaStore, path: string, found: Found): Promise<void> {
+  for (let format = Number(index.get(indexKeys.format)); format < indexFormat; format++) {
+    await upgrades[format]!(index, path, found)
+    await commitDurably(index, path, [{ put: indexKeys.format, value: format + 1 }])
+  }
 }
 
 async function markEverything(index: MetaStore, path: string, table: ChunkTable): Promise<void> {

@@ -1,3 +1,6 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import t from 'tap'
 import { GiB } from '../../../src/base/units.js'
 import { parseCommandLine } from '../../../src/cli/scli/arguments.js'
@@ -7,6 +10,13 @@ import { mdmRequests } from '../../../src/wire/control.js'
 import { idOf, makeClusterReport, makeReport } from './report-fixture.js'
 
 const from = { host: '127.0.0.1', port: 6611 }
+
+const recovery = {
+  why: 'imported',
+  missing: ['device-5 of sds-1'],
+  newer: [{ sds: 'sds-2', detail: 'device device-8: it knows epoch 9, the MDM 7' }],
+}
+const voided = { unheard: [idOf(20)], slicesMoved: 1, copiesDropped: 2, slicesUnproven: 3, volumes: [47, 48] }
 
 /** Runs a command line against an MDM that takes everything; returns the answer and what the MDM was asked. */
 async function scli(
@@ -20,6 +30,9 @@ async function scli(
   const request = async (name: keyof typeof mdmRequests, params: unknown) => {
     if (name === 'queryCluster') return cluster
     asked.push([name, mdmRequests[name].parse(params)])
+    if (name === 'queryRecovery') return { recovery }
+    if (name === 'exportConfiguration') return { text: 'the configuration' }
+    if (name === 'acceptConfiguration') return voided
     return { id: idOf(99), sizeBytes: (params as { sizeBytes?: number }).sizeBytes, capacityBytes: GiB }
   }
   const context = { mdm: { request }, report: async () => report, cluster: async () => ({ from, report: cluster }) }
@@ -255,4 +268,45 @@ t.test('MDMs: what is no manager is not named as one, and who is not there is no
     message: /no MDM with name mdm-22/,
   })
   await t.rejects(scli('--rename_mdm --mdm_name mdm-1,mdm-2 --new_name x'), { message: /one MDM only/ })
+})
+
+t.test('export_configuration: writes the file as it is', async t => {
+  const dir = mkdtempSync(join(tmpdir(), 'blockmesh-test-'))
+  t.teardown(() => rmSync(dir, { recursive: true }))
+  await scli(`--export_configuration --file ${dir}/out.json`)
+  t.equal(readFileSync(join(dir, 'out.json'), 'utf8'), 'the configuration')
+  await t.rejects(scli(`--export_configuration --file ${dir}/none/out.json`), {
+    code: 'BAD_ARGUMENT',
+    message: /none\/out.json cannot be written: ENOENT/,
+  })
+})
+
+t.test(
+  'import_configuration: every mistake of the file is told, with the file’s name, and nothing is asked',
+  async t => {
+    const dir = mkdtempSync(join(tmpdir(), 'blockmesh-test-'))
+    t.teardown(() => rmSync(dir, { recursive: true }))
+    writeFileSync(join(dir, 'bad.json'), '{ "format": "blockmesh configuration", "version": 1, "system": { "id": 7 } }')
+    await t.rejects(scli(`--import_configuration --file ${dir}/bad.json`), {
+      code: 'BAD_ARGUMENT',
+      message: /bad\.json: digest: .*\n.*bad\.json: system\.id: [\s\S]*bad\.json: volumes: /,
+    })
+    await t.rejects(scli(`--import_configuration --file ${dir}/none.json`), { code: 'NOT_FOUND', message: /ENOENT/ })
+  },
+)
+
+t.test('accept_older_configuration: says what became void', async t => {
+  const answer = await scli('--accept_older_configuration --force')
+  t.same(answer.asked, [['acceptConfiguration', { force: true }]])
+  t.match(
+    answer.text,
+    /2 volumes that it does not know: 47, 48\n.*2 copies.*\n.*1 slices.*\n.*3 slices.*lost\n.*1 devices/,
+  )
+})
+
+t.test('query_recovery: names who is missing, who knows more, and the way out', async t => {
+  t.match(
+    (await scli('--query_recovery')).text,
+    /stands still: its configuration was imported\.\n.*device-5 of sds-1\n.*sds-2, device device-8.*\n.*--accept_older/,
+  )
 })

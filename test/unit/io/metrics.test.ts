@@ -16,6 +16,7 @@ t.test('metrics: the page has the samples of that moment, with labels, and the p
   t.match(text, 'blockmesh_reads_total{device="d1"} 2\n')
   t.match(text, 'blockmesh_reads_total{device="d2"} 7\n')
   t.match(text, 'blockmesh_up 0\n')
+  t.match(text, /blockmesh_event_loop_delay_p999_ms \d/)
   t.match(text, /process_resident_memory_bytes \d+/)
   t.equal((await page('/')).status, 404)
 })

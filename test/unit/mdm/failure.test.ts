@@ -178,3 +178,128 @@ t.test('maintenance: its copies leave, nobody copies them elsewhere, and on exit
   await world.run(100)
   await t.rejects(world.tool.ask('enterMaintenance', { sds: 'sds-0' }), { code: 'IN_USE', context: { sds: 'sds-0' } })
 })
+
+const leads = (id: string) => (record: SliceRecord) => record.primary === id
+
+t.test('an SDS about to stop: its roles go to the other copies at once, stay there, and return with it', async t => {
+  const world = await LivingWorld.open(new Bench(), 3)
+  const [leaver, other] = world.sdss
+  const before = await world.records()
+  const askedMs = world.nowMs
+  await leaver!.talker.ask('handOver', { incarnation: 1 })
+  t.ok(world.nowMs - askedMs < 500)
+  await world.run(5_000)
+  const after = await world.records()
+  t.ok(after.every(isWhole), 'nobody left')
+  t.notOk(after.some(leads(leaver!.deviceId)), 'and nothing is given back while it is there')
+  for (const record of after.filter(({ slice }) => leads(leaver!.deviceId)(before[slice]!)))
+    t.match(record, { primary: before[record.slice]!.secondary, secondary: leaver!.deviceId })
+  await other!.talker.ask('handOver', { incarnation: 1 })
+  const last = await world.records()
+  t.notOk(last.some(record => leads(other!.deviceId)(record) && record.secondary !== leaver!.deviceId))
+  t.notOk(last.some(leads(leaver!.deviceId)), 'nor by another one that stops')
+  leaver!.kill()
+  await world.run(1_000)
+  await leaver!.restart('p0-2', { cleanStop: true })
+  await world.run(20_000)
+  t.equal((await world.records()).filter(leads(leaver!.deviceId)).length, before.filter(leads(leaver!.deviceId)).length)
+})
+
+t.test('an SDS about to stop: what cannot be handed over stays, the answer comes in time', async t => {
+  const world = await LivingWorld.open(new Bench(), 3)
+  const before = await world.records()
+  world.sdss[0]!.drains = false
+  const askedMs = world.nowMs
+  await world.sdss[0]!.talker.ask('handOver', { incarnation: 1 })
+  t.ok(world.nowMs - askedMs < 6_000)
+  t.same(await world.records(), before)
+  await world.sdss[1]!.talker.ask('handOver', { incarnation: 7 })
+  t.same(await world.records(), before, 'an older process asks in vain')
+})
+
+t.test('maintenance: what the SDS leads is handed over, not promoted in its place', async t => {
+  const world = await LivingWorld.open(new Bench(), 3)
+  const { deviceId, talker } = world.sdss[0]!
+  await world.tool.ask('enterMaintenance', { sds: 'sds-0' })
+  t.equal(talker.requests.filter(name => name === 'drainSlices').length, 1)
+  t.notOk((await world.records()).some(isOn(deviceId)))
+  await world.tool.ask('exitMaintenance', { sds: 'sds-0' })
+  await world.run(5_000)
+  t.ok((await world.records()).some(leads(deviceId)), 'and gets it back')
+  world.sdss[2]!.kill()
+  await world.run(10)
+  await t.rejects(world.tool.ask('enterMaintenance', { sds: 'sds-0' }), { code: 'IN_USE' })
+  t.equal(talker.requests.filter(name => name === 'drainSlices').length, 1, 'refused: nothing was moved for it')
+})
+
+t.test(
+  'an SDC does not reach a primary: the copy that it reaches leads, until it reaches the other one again',
+  async t => {
+    const world = await LivingWorld.open(new Bench(), 3)
+    const sdc = await world.bench.connect('sdc', 'sdc-1')
+    await sdc.ask('registerSdc', { guid: 'c', processId: 'c-1', name: 'sdc-1' })
+    const [far, near] = world.sdsIds as [string, string, string]
+    const says = (unreachable: string[], reached: string[]) =>
+      sdc.connection.send({ kind: 'notice', name: 'sdcReach', params: { unreachable, reached } })
+    const saysFor = async (ms: number, unreachable: string[], reached: string[]) => {
+      for (let at = 0; at < ms; at += 500) {
+        says(unreachable, reached)
+        await world.run(500)
+      }
+    }
+    const { deviceId } = world.sdss[0]!
+    const before = await world.records()
+    await saysFor(2_000, [far], [near])
+    t.same(await world.records(), before, 'it has no business here')
+    await world.tool.ask('mapVolume', { volume: 'v', sdc: 'sdc-1' })
+    await saysFor(3_000, [far], [near])
+    const during = await world.records()
+    t.ok(during.every(isWhole))
+    const nearId = world.sdss[1]!.deviceId
+    for (const { slice, primary, secondary } of before) {
+      const isMoved = primary === deviceId && secondary === nearId
+      t.match(during[slice], isMoved ? { primary: nearId, secondary: deviceId } : { primary, secondary })
+    }
+    await saysFor(20_000, [far], [near])
+    t.same(await world.records(), during, 'and it stays so')
+    says([], [far, near])
+    await world.run(5_000)
+    t.same(
+      (await world.records()).map(({ primary }) => primary),
+      before.map(({ primary }) => primary),
+    )
+  },
+)
+
+t.test('the progress of a rebuild goes on where it was when the MDM has restarted', async t => {
+  const world = await LivingWorld.open(new Bench(), 4)
+  await world.tool.ask('setGracePeriod', { pool: 'pool1', gracePeriodMs: 0 })
+  const [dead, ...others] = world.sdss
+  const fill = (isFilling: boolean) => {
+    for (const sds of others) sds.isFilling = isFilling
+  }
+  const progress = async () => (await world.refresh()).pools[0]!.rebuild
+  dead!.kill()
+  await world.run(2_500)
+  fill(false)
+  await world.run(1_000)
+  const { percent, bytesTotal } = (await progress())!
+  t.ok(percent > 5 && percent < 95, `${percent}%`)
+  await world.bench.finish(world.bench.mdm!.stop())
+  world.bench.world.crashProcess('mdm-1')
+  for (const sds of others) sds.talker.connection.close()
+  await world.bench.start()
+  for (const sds of others) await sds.restart(`p${sds.index}-1`, { cleanStop: true })
+  world.blame(0, true)
+  Object.assign(world, { tool: await world.bench.connect('tool', 'scli') })
+  t.equal(await progress(), undefined, 'not known before the SDSs have reported')
+  await world.run(8_000)
+  t.match(await progress(), { percent, bytesTotal })
+  fill(true)
+  await world.run(30_000)
+  t.match(await progress(), { percent: 100, slicesLeft: 0 })
+  await world.run(60_000)
+  const [pool] = (await world.refresh()).pools
+  t.match(pool, { rebalance: { slicesLeft: 0 } })
+  t.equal(pool!.fillBytesTotal, undefined)
+})

@@ -3,7 +3,7 @@ import { GiB } from '../../../src/base/units.js'
 import type { MdmConfig } from '../../../src/config/mdm.js'
 import { startMdm } from '../../../src/mdm/daemon.js'
 import { applyDelta, type ClusterMap, emptyMap, type MapDelta } from '../../../src/model/index.js'
-import type { Connection, Daemon } from '../../../src/ports/index.js'
+import type { Connection, Daemon, Log, LogFields } from '../../../src/ports/index.js'
 import type { AnswerOf, ControlMessage, MdmRequestName, MdmRequests, OpenedDevice } from '../../../src/wire/control.js'
 import { SimWorld } from '../../support/index.js'
 
@@ -25,14 +25,25 @@ export const mdmConfig: MdmConfig = {
 export class Bench {
   readonly world: SimWorld
   mdm: Daemon | null = null
+  /** What the MDM has logged. */
+  readonly logged: { level: string; event: string; fields: LogFields }[] = []
 
   constructor(seed = 1) {
     this.world = new SimWorld(seed)
   }
 
   async start(config: Partial<MdmConfig> = {}): Promise<Daemon> {
-    this.mdm = await this.finish(startMdm({ ...mdmConfig, ...config }, this.world.portsOf('mdm-1')))
+    this.mdm = await this.finish(startMdm({ ...mdmConfig, ...config }, this.world.portsOf('mdm-1', this.#log())))
     return this.mdm
+  }
+
+  #log(): Log {
+    const at =
+      (level: string) =>
+      (event: string, fields: LogFields = {}) =>
+        void this.logged.push({ level, event, fields })
+    const log: Log = { error: at('error'), warn: at('warn'), info: at('info'), debug: at('debug'), child: () => log }
+    return log
   }
 
   finish<T>(promise: Promise<T>): Promise<T> {

@@ -9,6 +9,8 @@ export class LivingSds {
   readonly unreachable = new Map<number, { sinceMs: number; refused: boolean }>()
   isFilling = true
   isStopped = false
+  /** What it leads has nothing under way that does not end. */
+  drains = true
   error: string | null = null
 
   constructor(
@@ -90,6 +92,7 @@ export class LivingSds {
 
   #serve(name: string, params: unknown): unknown {
     if (this.isStopped) return undefined
+    if (name === 'drainSlices' && !this.drains) return { slices: [] }
     if (name === 'drainSlices')
       return { slices: (params as { slices: { slice: number }[] }).slices.map(({ slice }) => slice) }
     return { capacityBytes: 16 * 2 ** 30, path: '/found' }

@@ -131,6 +131,7 @@ export class Cluster {
           ioMode: 'direct',
           logLevel: 'info',
           marksIdleMs: 10_000,
+          marksKept: 0,
           leaseTimeoutMs: 1_000,
           leaseHeartbeatMs: 250,
           metricsListen: null,

@@ -34,6 +34,8 @@ export class FakeMdm {
   readonly joinedReports: MdmRequests['copiesJoined'][] = []
   /** Copies that are reported as joined stay joining while this is set. */
   holdsJoins = false
+  /** An SDS is about to stop; the answer leaves when the promise settles. */
+  onHandOver: (sdsId: SdsId) => Promise<void> = async () => {}
   readonly #clients = new Set<Client>()
   readonly #present = new Map<SdsId, Set<string>>()
   readonly #asked = new Map<number, (message: ControlMessage) => void>()
@@ -104,7 +106,10 @@ export class FakeMdm {
   #take(client: Client, message: ControlMessage): void {
     if (message.kind === 'answer') this.#asked.get(message.id)?.(message)
     else if (message.kind === 'notice') this.#heard(client, message.name, message.params)
-    else {
+    else if (message.name === 'handOver') {
+      const { id } = message
+      void this.onHandOver(client.sdsId!).then(() => client.connection.send({ kind: 'answer', id, result: {} }))
+    } else {
       const result = this.#answer(client, message.name, message.params)
       client.connection.send({ kind: 'answer', id: message.id, result })
       if (message.name === 'subscribe') this.#subscribe(client, (message.params as { fromVersion: number }).fromVersion)

@@ -181,6 +181,28 @@ t.test('epochs: an older one is refused with the changes that the requester lack
   await cluster.end()
 })
 
+t.test(
+  'epochs: of requests that are refused together the first one brings the changes, whatever their number',
+  async t => {
+    const cluster = await Cluster.start()
+    const client = await cluster.client(1)
+    for (const changes of [1, 2]) {
+      const mapVersion = cluster.mdm.map.version
+      cluster.mdm.change(poolId, [0, 1, 2, 3], {})
+      await cluster.settled()
+      const stale = [0, 1, 2, 3].map(chunk => client.write(chunk, 0, bytes(512, 'x'), { epoch: changes, mapVersion }))
+      const bodies: unknown[] = []
+      for (const write of stale) {
+        const reply = await answerOf(client, write)
+        t.equal(reply.status, status('STALE_EPOCH'))
+        bodies.push(decode(Buffer.concat(reply.body)))
+      }
+      t.same(bodies, [cluster.mdm.deltas.slice(-1), [], [], []])
+    }
+    await cluster.end()
+  },
+)
+
 t.test('epochs: a request of a newer one waits for the map, bounded, and keeps its order in its chunk', async t => {
   const cluster = await Cluster.start()
   const client = await cluster.client(1)

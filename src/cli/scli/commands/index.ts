@@ -1,6 +1,7 @@
 import { assert } from '../../../base/assert.js'
 import { globalOptions } from '../arguments.js'
 import type { Command } from '../command.js'
+import { configurationCommands } from './configuration.js'
 import { deviceCommands } from './device.js'
 import { faultSetCommands } from './fault-set.js'
 import { mappingCommands } from './mapping.js'
@@ -17,6 +18,7 @@ import { volumeCommands } from './volume.js'
 export const commands: readonly Command[] = checked([
   ...systemCommands,
   ...mdmCommands,
+  ...configurationCommands,
   ...protectionDomainCommands,
   ...faultSetCommands,
   ...storagePoolCommands,

@@ -24,6 +24,9 @@ export const systemCommands = [
         `    ${report.sdss.filter(sds => sds.connected).length} of ${report.sdss.length} SDSs, ` +
           `${report.sdcs.filter(sdc => sdc.connected).length} of ${report.sdcs.length} SDCs connected; ` +
           `${report.devices.length} devices, ${report.volumes.length} volumes`,
+        ...(report.system.recovery
+          ? ['    STANDS STILL: its configuration may be an older one; see --query_recovery']
+          : []),
       ]
       const rows = report.pools.map(pool => {
         const domain = report.protectionDomains.find(candidate => candidate.id === pool.protectionDomainId)

@@ -19,6 +19,7 @@ export const poolDeciders: Deciders<
   | 'setRebuildPolicy'
   | 'setRebalancePolicy'
   | 'setGracePeriod'
+  | 'noteFills'
 > = {
   addPool(state, { protectionDomainId, name, zeroPadding, sparePercent, sliceCount }) {
     const domain = find(state, 'protectionDomains', protectionDomainId)
@@ -101,6 +102,11 @@ export const poolDeciders: Deciders<
     const { gracePeriodMs: _, ...pool } = find(state, 'pools', id)
     if (gracePeriodMs !== null) checkGracePeriod(gracePeriodMs, pool.name)
     return done(put('pools', gracePeriodMs === null ? pool : { ...pool, gracePeriodMs }))
+  },
+
+  noteFills(state, { id, rebuildBytesTotal: rebuild, rebalanceBytesTotal: rebalance }) {
+    const { fillBytesTotal: _, ...pool } = find(state, 'pools', id)
+    return done(put('pools', rebuild + rebalance > 0 ? { ...pool, fillBytesTotal: { rebuild, rebalance } } : pool))
   },
 }
 

@@ -3,6 +3,7 @@ import type { DeviceId, SdsId } from '../../../base/ids.js'
 import type { Device, Endpoint, MapChange, Sds } from '../../../model/index.js'
 import type { OpenedDevice } from '../../../wire/control.js'
 import { joinedRecords } from '../../slices/index.js'
+import { newerThan } from '../acceptance.js'
 import { checkLimit, checkUnused, type Deciders, done, drop, find, put, rows } from '../decider.js'
 import { checkName, checkUnique } from '../names.js'
 import { hasVolumes } from '../plan.js'
@@ -117,20 +118,17 @@ function checkEndpoint(sdss: readonly Sds[], { host, port }: Endpoint, ownId: Sd
   })
 }
 
-/** A device that knows an epoch above all of ours has lived under a newer configuration than this one. */
+/** A device that knows more than this configuration says: the MDM has gone back in time. */
 export function checkEpochs(state: MdmState, sds: Sds, devices: readonly OpenedDevice[]): void {
-  for (const { deviceId, epochMax } of devices) {
-    const device = state.map.tables.devices.get(deviceId)
-    if (!device || device.sdsId !== sds.id) continue
-    const known = state.epochHigh.get(device.poolId) ?? 0
-    if (epochMax <= known) continue
+  for (const opened of devices) {
+    const device = state.map.tables.devices.get(opened.deviceId)
+    const why = device?.sdsId === sds.id ? newerThan(state, opened) : null
+    if (why === null) continue
     throw new StorageError('CONFIGURATION', {
-      detail: 'the device knows a newer configuration than this MDM: the MDM has gone back in time',
+      detail: `the device knows a newer configuration than this MDM, which has gone back in time: ${why}`,
       sds: sds.name,
-      device: device.name,
-      deviceEpoch: epochMax,
-      knownEpoch: known,
-      remedy: 'bring back the newest MDM directory; nothing of this SDS is used until then',
+      device: device!.name,
+      remedy: 'bring back the newest MDM directory; or go on from here with scli --accept_older_configuration',
     })
   }
 }

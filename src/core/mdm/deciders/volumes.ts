@@ -1,12 +1,12 @@
 import { StorageError } from '../../../base/errors.js'
 import { volumeBytesMax } from '../../../base/limits.js'
 import { GiB, volumeStepBytes } from '../../../base/units.js'
-import type { MapChange, StoragePool } from '../../../model/index.js'
+import { type MapChange, type StoragePool, volumeIndexOf } from '../../../model/index.js'
 import { admitVolume, poolAccounts } from '../../capacity/index.js'
 import { readyDevices } from '../../placement/index.js'
 import { checkLimit, type Deciders, done, drop, find, put, rows } from '../decider.js'
-import { checkName, checkUnique } from '../names.js'
-import { planChanges } from '../plan.js'
+import { checkName, checkVolumeName } from '../names.js'
+import { hasVolumes, planChanges } from '../plan.js'
 import { applyToCopy } from '../preview.js'
 import { type MdmState, nextId } from '../state.js'
 import { systemLimits } from '../system-limits.js'
@@ -15,15 +15,14 @@ import { systemLimits } from '../system-limits.js'
 export const volumeDeciders: Deciders<'addVolume' | 'renameVolume' | 'growVolume' | 'removeVolume'> = {
   addVolume(state, { poolId, name, sizeBytes, type, plan, thinAllocatedBytes }) {
     const pool = find(state, 'pools', poolId)
-    const volumes = rows(state, 'volumes')
+    const volumes = state.map.tables.volumes
     checkName('volume', name)
-    checkUnique('volume', name, volumes)
+    checkVolumeName(volumes, name)
     checkSize(name, sizeBytes)
-    checkLimit('volumes', volumes.length, systemLimits.volumes)
+    checkLimit('volumes', volumes.size, systemLimits.volumes)
     checkVolumesOfDomain(state, pool)
     checkTotals(state, pool, name, sizeBytes)
-    const first = !volumes.some(volume => volume.poolId === poolId)
-    const table: MapChange[] = plan && first ? planChanges(state, state.map, pool, plan) : []
+    const table: MapChange[] = plan && !hasVolumes(state.map, poolId) ? planChanges(state, state.map, pool, plan) : []
     const map = applyToCopy(state.map, table)
     if (!map.slices.has(poolId)) refuseUnplaced(state, pool, name)
     admitVolume(pool, poolAccounts(map, poolId), { name, type, addBytes: sizeBytes, thinAllocatedBytes })
@@ -36,7 +35,7 @@ export const volumeDeciders: Deciders<'addVolume' | 'renameVolume' | 'growVolume
   renameVolume(state, { id, name }) {
     const volume = find(state, 'volumes', id)
     checkName('volume', name)
-    checkUnique('volume', name, rows(state, 'volumes'), id)
+    checkVolumeName(state.map.tables.volumes, name, id)
     return done(put('volumes', { ...volume, name }))
   },
 
@@ -89,19 +88,18 @@ function checkSize(volume: string, sizeBytes: number): void {
 }
 
 function checkVolumesOfDomain(state: MdmState, pool: StoragePool): void {
-  const domainOf = (poolId: string) => state.map.tables.pools.get(poolId)?.protectionDomainId
-  const beside = rows(state, 'volumes').filter(volume => domainOf(volume.poolId) === pool.protectionDomainId)
+  let beside = 0
+  for (const [poolId, { count }] of volumeIndexOf(state.map.tables.volumes).pools)
+    if (state.map.tables.pools.get(poolId)?.protectionDomainId === pool.protectionDomainId) beside += count
   const name = state.map.tables.protectionDomains.get(pool.protectionDomainId)?.name
-  checkLimit('volumes in a protection domain', beside.length, systemLimits.volumesPerDomain, name)
+  checkLimit('volumes in a protection domain', beside, systemLimits.volumesPerDomain, name)
 }
 
 function checkTotals(state: MdmState, pool: StoragePool, volume: string, addBytes: number): void {
-  let systemBytes = addBytes
-  let poolBytes = addBytes
-  for (const other of state.map.tables.volumes.values()) {
-    systemBytes += other.sizeBytes
-    if (other.poolId === pool.id) poolBytes += other.sizeBytes
-  }
+  const { bytes, pools } = volumeIndexOf(state.map.tables.volumes)
+  const { thickBytes = 0, thinBytes = 0 } = pools.get(pool.id) ?? {}
+  const systemBytes = addBytes + bytes
+  const poolBytes = addBytes + thickBytes + thinBytes
   const refuse = (what: string, maxGb: number): never => {
     throw new StorageError('LIMIT_REACHED', {
       detail: `the volumes of a ${what} may have ${maxGb} GB together`,

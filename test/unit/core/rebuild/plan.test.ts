@@ -22,6 +22,7 @@ class Scene {
   readonly away = new Set<DeviceId>()
   readonly full = new Set<DeviceId>()
   readonly fullSlices = new Set<string>()
+  readonly outOfReach = new Set<DeviceId>()
   missingMs = 0
   chunksPerSlice = 8
   freeChunks = 10_000
@@ -64,6 +65,10 @@ class Scene {
     return this
   }
 
+  forgetWish(): void {
+    this.#wish = null
+  }
+
   /** Without the devices that are `gone`: away for longer than the grace period. */
   wish(gone: readonly DeviceId[] = []): Wish | null {
     const devices = readyDevices(this.map, pool).filter(({ deviceId }) => !gone.includes(deviceId))
@@ -80,6 +85,7 @@ class Scene {
       isJoiningFull: (slice, epoch) => this.fullSlices.has(`${slice} ${epoch}`),
       freeChunks: id => (this.full.has(id) ? 0 : this.freeChunks),
       chunksPerSlice: this.chunksPerSlice,
+      mayLead: id => !this.outOfReach.has(id),
       arePartedNow: () => false,
     }
     return planFills(facts, pool, this.wish(gone))
@@ -261,6 +267,9 @@ t.test('rebalance: roles come back to where they were wished after a return', as
   t.equal(scene.plan().swaps.length, 0, 'not while they are filled')
   scene.finish([])
   t.equal(primaries(), 0)
+  scene.outOfReach.add(deviceAt(0))
+  t.equal(scene.plan().swaps.length, 0, 'nor while clients do not reach it')
+  scene.outOfReach.clear()
   scene.settle(t)
   t.equal(primaries(), before)
 })
@@ -275,3 +284,20 @@ t.test('a return after a forward rebuild: the table takes the device in again', 
   scene.settle(t)
   t.ok(Math.abs(scene.copiesOn(lost) - 32) <= 1)
 })
+
+t.test(
+  'a wish that is made anew while copies are filled, as after a restart of the MDM, is whole and comes true',
+  async t => {
+    const scene = new Scene(4)
+    const lost = deviceAt(3)
+    scene.loses(lost)
+    scene.missingMs = 60_000
+    scene.apply(scene.plan([lost]).rebuilds)
+    t.ok(scene.records.some(({ secondary, joining }) => secondary === null && joining !== null))
+    scene.forgetWish()
+    const wish = scene.wish([lost])!
+    t.notOk([...wish.primary, ...wish.secondary].some(id => !id || id === lost))
+    scene.settle(t, [lost])
+    t.equal(scene.plan([lost]).movesLeft, 0)
+  },
+)

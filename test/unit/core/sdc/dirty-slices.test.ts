@@ -16,6 +16,37 @@ const owner = {
   hasOutliving: true,
 }
 
+t.test(
+  'where nothing else has moved, a flush that looks only at what it covers ends like one that looks at everything',
+  async () => {
+    const epochs = fc.array(fc.integer({ min: 1, max: 3 }), { minLength: slices, maxLength: slices })
+    const writes = fc.array(fc.nat(slices - 1), { maxLength: 4 })
+    fc.assert(
+      fc.property(epochs, fc.array(fc.tuple(writes, fc.boolean()), { maxLength: 6 }), (now, flushes) => {
+        const [all, some] = [fresh(), fresh()]
+        for (const dirty of [all, some]) {
+          dirty.beginFlush(false)
+          dirty.finishFlush(Uint32Array.from(now))
+        }
+        for (const [written, isDone] of flushes) {
+          for (const slice of written) if (all.note(slice, now[slice]!) !== some.note(slice, now[slice]!)) return false
+          if (all.beginFlush(false).join() !== some.beginFlush(false).join()) return false
+          const outcome = isDone ? Uint32Array.from(now) : null
+          if (all.finishFlush(outcome, true) !== some.finishFlush(outcome, false)) return false
+          if (all.isClean !== some.isClean || (isDone && !all.isClean)) return false
+          for (let slice = 0; slice < slices; slice++)
+            if (
+              all.oldestEpoch(slice) !== some.oldestEpoch(slice) ||
+              all.flushedEpoch(slice) !== some.flushedEpoch(slice)
+            )
+              return false
+        }
+        return true
+      }),
+    )
+  },
+)
+
 t.test('notes keep the oldest epoch, whatever flushes and writes do', async () => {
   type Step = { kind: 'note'; slice: number; epoch: number } | { kind: 'begin' } | { kind: 'end'; done: boolean }
   const step: fc.Arbitrary<Step> = fc.oneof(

@@ -108,3 +108,29 @@ t.test('fill throttle: the two kinds have bounds of their own, and a wait says h
   throttle.setPolicies({ ...policies, rebalance: { kind: 'unlimited' } }, waitMs)
   t.equal(throttle.take('rebalance', pieceBytes, waitMs), 0, 'a new policy holds at once')
 })
+
+/** As `copy`, beside an application that waits for the device in `use` of the time. */
+function copyBeside(use: number, kbPerSec: number): number {
+  const policy = { ...(dynamic as object), bandwidthKbPerSec: 16 * 1024, appPercent: 5 } as IoPolicy
+  const throttle = new FillThrottle(both(policy), 0)
+  let bytes = 0
+  for (let nowMs = 0; nowMs < 30_000; nowMs++) {
+    throttle.noteLoad(nowMs, kbPerSec * KiB * (nowMs / 1000), nowMs)
+    throttle.noteUse(nowMs % 10 < use * 10, nowMs)
+    if (throttle.take('rebuild', pieceBytes, nowMs) !== 0) continue
+    if (nowMs >= 10_000) bytes += pieceBytes
+    throttle.ended('rebuild')
+  }
+  return bytes / MiB / 20
+}
+
+t.test('fill throttle: beside applications that never let the device rest, a share of what they move', async t => {
+  t.ok(Math.abs(copyBeside(1, 100 * 1024) - 5) < 0.5, '5% of a fast disk')
+  t.ok(Math.abs(copyBeside(1, 1024 * 1024) - 16) < 1, 'never more than the bandwidth')
+  t.ok(Math.abs(copyBeside(1, 5 * 1024) - 1) < 0.2, 'nor less than 1 MB/s')
+})
+
+t.test('fill throttle: the more a device rests between applications, the nearer to the bandwidth', async t => {
+  t.ok(Math.abs(copyBeside(0.5, 8 * 1024) - 4) < 1)
+  t.ok(Math.abs(copyBeside(0.1, 8 * 1024) - 13) < 1.5)
+})

@@ -79,6 +79,7 @@ t.test('prune: only slices with two copies in sync that do not name the device i
     record({ slice: 6, secondary: y }),
     record({ slice: 7, left: x }),
   ]
-  t.same(foreignSlices(records, y, 7), [0, 7])
-  t.same(foreignSlices(records, y, 8), [], 'a map older than what the device has adopted decides nothing')
+  t.same([...foreignSlices(records, y, 7)], [0, 7])
+  t.same([...foreignSlices(records, y, 7, 1)], [7, 0], 'from any slice on, all round')
+  t.same([...foreignSlices(records, y, 8)], [], 'a map older than what the device has adopted decides nothing')
 })

@@ -194,12 +194,17 @@ t.test('chunksOf: what is in the index, of the chunks that are asked for', async
 
 t.test('epochs: the highest adopted one is known at once, and after a sync and a power loss', async t => {
   const { host, store } = await openNew()
-  store.adoptEpoch(4, 0, 17)
-  store.adoptEpoch(4, 1, 12)
+  store.adoptEpoch(4, 0, 17, false)
+  store.adoptEpoch(4, 1, 12, true)
   t.equal(store.epochMax(), 17)
   t.equal(await host.ask(done => store.sync(done)), null)
   host.losePower()
-  t.equal((await host.open()).epochMax(), 17)
+  const opened = await host.open()
+  t.equal(opened.epochMax(), 17)
+  t.same(opened.knownEpochs(), [
+    { pool: 4, slice: 0, epoch: 17, inSync: false },
+    { pool: 4, slice: 1, epoch: 12, inSync: true },
+  ])
 })
 
 t.test('close: finishes what is under way, refuses what comes then, and may be called twice', async t => {

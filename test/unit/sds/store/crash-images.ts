@@ -139,6 +139,7 @@ export class Recorder<Fact> {
           durable(error)
         })
       },
+      reserve: bytes => index.reserve(bytes),
       close: () => index.close(),
     }
   }

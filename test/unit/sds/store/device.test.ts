@@ -118,8 +118,25 @@ t.test('open: an index that is older than its device, or newer, or of another de
 
 t.test('open: an index of a later format is newer, not damaged', async t => {
   const host = await StoreHost.withDevice({ slots: 4 })
-  await host.changeIndex([{ put: ['format'], value: 3 }])
-  await t.rejects(host.open(), { code: 'DEVICE_NEWER' })
+  await host.changeIndex([{ put: ['format'], value: 4 }])
+  await t.rejects(host.open(), { code: 'DEVICE_NEWER', context: { remedy: /upgrade this server/ } })
+})
+
+t.test('open: an index of an earlier format is upgraded, step by step, and stays upgraded', async t => {
+  const host = await StoreHost.withDevice({ slots: 4 })
+  for (const format of [1, 2]) {
+    await host.changeIndex([
+      { put: ['format'], value: format },
+      { put: ['epoch', 4, 7], value: 12 },
+    ])
+    const store = await host.open()
+    t.equal(store.epochMax(), 12)
+    t.same(store.knownEpochs(), [{ pool: 4, slice: 7, epoch: 12, inSync: true }], 'as nobody knew better then')
+    await host.close(store)
+    t.equal(await host.readIndex(['format']), 3)
+  }
+  await host.changeIndex([{ put: ['format'], value: 0 }])
+  await t.rejects(host.open(), { code: 'DEVICE_DAMAGED', message: /no valid format/ })
 })
 
 t.test('open: two chunks in one slot, and a chunk beyond the end, are a damaged device that names them', async t => {
@@ -162,4 +179,30 @@ t.test('release: the disk is blank again and may become another device', async t
   const other = await host.open()
   await host.write(other, 1, 0, 8192, stamped('new', 4096))
   t.ok((await host.readBytes(other, 1, 0, 0, 8192)).equals(Buffer.alloc(8192)), 'nothing old shows through')
+})
+
+t.test(
+  'create, grow: where there is no room for the index of all slots, nothing is begun, and the error says so',
+  async t => {
+    const host = new StoreHost({ slots: 4 })
+    host.metaStores.roomBytes = 4 * MiB
+    await t.rejects(host.create(), { code: 'OUT_OF_SPACE', message: /index.*make room there/ })
+    t.equal(await host.identify(), null)
+    host.metaStores.roomBytes = 5 * MiB
+    await host.create()
+    const store = await host.open()
+    host.metaStores.roomBytes = 4 * MiB
+    host.file.sizeBytes += 4 * MiB
+    await t.rejects(host.clock.finish(store.grow()), { code: 'OUT_OF_SPACE' })
+    t.equal(store.capacityBytes, 4 * MiB)
+    t.equal(await host.write(store, 1, 0, 0, stamped('as before', 4096)), null)
+  },
+)
+
+t.test('open: a device whose index has no room set aside is opened all the same, and people hear of it', async t => {
+  const host = await StoreHost.withDevice({ slots: 4 })
+  host.metaStores.roomBytes = 0
+  const store = await host.open()
+  t.same(host.unreserved, ['OUT_OF_SPACE'])
+  t.equal(await host.write(store, 1, 0, 0, stamped('still', 4096)), null)
 })

@@ -1,6 +1,7 @@
+import type { StorageError } from '../../../../src/base/errors.js'
 import type { DeviceId, SystemId } from '../../../../src/base/ids.js'
 import { MiB } from '../../../../src/base/units.js'
-import type { Disk, MetaWrite } from '../../../../src/ports/index.js'
+import type { Disk, MetaKey, MetaWrite } from '../../../../src/ports/index.js'
 import {
   createDevice,
   type DeviceStore,
@@ -32,6 +33,8 @@ export class StoreHost {
   readonly metaStores: MemoryMetaStores
   bootId = 'boot-1'
   failures: string[] = []
+  /** Codes of what could not be set aside. */
+  unreserved: string[] = []
   private processClock: ProcessClock
 
   constructor(readonly options: { slots: number; direct?: boolean; seed?: number } = { slots: 8 }) {
@@ -71,13 +74,22 @@ export class StoreHost {
     await this.clock.finish(index.close())
   }
 
+  async readIndex(key: MetaKey): Promise<unknown> {
+    const index = await this.clock.finish(this.metaStores.open(`${indexDirectory}/${deviceId}`))
+    const value = index.get(key)
+    await this.clock.finish(index.close())
+    return value
+  }
+
   identify = () => this.withDisk(disk => identify(disk))
 
   /** Begins to open; whoever calls this runs the clock. */
   beginOpen(disk: Disk, options: { systemId?: SystemId } = {}): Promise<DeviceStore> {
     const { metaStores, bootId, processClock: clock } = this
     const onFailed = (reason: string) => void this.failures.push(reason)
-    return openDevice({ disk, metaStores, indexDirectory, systemId, bootId, clock, onFailed, ...options })
+    const onUnreserved = ({ code }: StorageError) => void this.unreserved.push(code)
+    const place = { disk, metaStores, indexDirectory, systemId, bootId, clock }
+    return openDevice({ ...place, onFailed, onUnreserved, ...options })
   }
 
   async open(options: { systemId?: SystemId } = {}): Promise<DeviceStore> {

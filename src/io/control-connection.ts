@@ -1,37 +1,45 @@
 import type net from 'node:net'
 import { StorageError } from '../base/errors.js'
+import { controlBytesMax } from '../base/limits.js'
+import { MiB } from '../base/units.js'
 import type { Endpoint } from '../model/objects.js'
 import type { CloseReason, Connection, ConnectionHandlers } from '../ports/link.js'
+import type { ControlMessage } from '../wire/control.js'
+import { ControlParser, encodeControl } from '../wire/control-parser.js'
 import { systemClock } from './clock.js'
-import { readIntoSlabs } from './slab-reader.js'
-import type { Codec } from './tcp-codec.js'
+import { lingerMs } from './tcp-options.js'
 
-/** After a close, how long the other side may take to read what was sent before. */
-const lingerMs = 2_000
+/** What a stranger's first message may hold; `hello` is far smaller. */
+const firstMessageBytesMax = 1 * MiB
 
-/** A connection over a socket of Node's. What is sent in one turn leaves in one vectored write. */
-export class TcpConnection<Message> implements Connection<Message> {
-  #handlers: ConnectionHandlers<Message> | null = null
+/** A control connection over a socket of Node's. What is sent in one turn leaves in one vectored write. */
+export class ControlConnection implements Connection<ControlMessage> {
+  readonly #parser: ControlParser
+  #handlers: ConnectionHandlers<ControlMessage> | null = null
   #closed = false
   #flushing = false
+  #pieces: Uint8Array[] = []
   #unwrittenBytes = 0
   #reason = 'closed by the other side'
   #why: CloseReason = 'other'
   readonly #flush = () => this.#write()
-  readonly #deliver = (message: Message) => {
+  readonly #deliver = (message: ControlMessage) => {
+    this.#parser.bytesMax = controlBytesMax
     if (!this.#closed) this.#handlers!.onMessage(message)
   }
 
+  /** `isStranger`: the other side connected to us and has not said anything yet. */
   constructor(
     readonly socket: net.Socket,
     readonly remote: Endpoint,
-    readonly codec: Codec<Message>,
-  ) {}
+    isStranger: boolean,
+  ) {
+    this.#parser = new ControlParser(isStranger ? firstMessageBytesMax : controlBytesMax)
+  }
 
-  start(handlers: ConnectionHandlers<Message>): void {
+  start(handlers: ConnectionHandlers<ControlMessage>): void {
     this.#handlers = handlers
-    if (this.codec.pinsPayload) readIntoSlabs(this.socket, bytes => this.#take(bytes))
-    else this.socket.on('data', (bytes: Buffer) => this.#take(bytes))
+    this.socket.on('data', (bytes: Buffer) => this.#take(bytes))
     this.socket.on('error', (error: NodeJS.ErrnoException) => {
       this.#reason = error.message
       if (error.code === 'ECONNREFUSED') this.#why = 'refused'
@@ -43,9 +51,11 @@ export class TcpConnection<Message> implements Connection<Message> {
     return this.#unwrittenBytes + this.socket.writableLength
   }
 
-  send(message: Message, ownsPayload = false): void {
+  send(message: ControlMessage): void {
     if (this.#closed) return
-    this.#unwrittenBytes += this.codec.put(message, ownsPayload)
+    const bytes = encodeControl(message)
+    this.#pieces.push(bytes)
+    this.#unwrittenBytes += bytes.length
     if (this.#flushing) return
     this.#flushing = true
     systemClock.endOfTurn(this.#flush)
@@ -87,7 +97,7 @@ export class TcpConnection<Message> implements Connection<Message> {
   #take(bytes: Buffer): void {
     if (this.#closed) return
     try {
-      this.codec.parse(bytes, this.#deliver)
+      this.#parser.push(bytes, this.#deliver)
     } catch (error) {
       if (!(error instanceof StorageError) || error.code !== 'PROTOCOL') throw error
       this.fail(error.message)
@@ -97,14 +107,13 @@ export class TcpConnection<Message> implements Connection<Message> {
   #write(): void {
     this.#flushing = false
     this.#unwrittenBytes = 0
-    if (this.#closed) return
-    const pieces = this.codec.take()
+    if (this.#closed || this.#pieces.length === 0) return
+    const pieces = this.#pieces
+    this.#pieces = []
     const { socket } = this
-    const last = pieces.length - 1
-    if (last > 0) socket.cork()
-    for (let i = 0; i < last; i++) socket.write(pieces[i]!)
-    socket.write(pieces[last]!, this.codec.written)
-    if (last > 0) socket.uncork()
+    socket.cork()
+    for (const piece of pieces) socket.write(piece)
+    socket.uncork()
   }
 
   #ended(reason: string): void {

@@ -1,0 +1,24 @@
+// What the addon keeps for each environment (the main thread's, a worker's).
+#pragma once
+#include <napi.h>
+
+#include <memory>
+
+class Engine;
+class Streams;
+class Turn;
+
+struct Instance {
+  std::shared_ptr<Engine> engine;
+  std::shared_ptr<Streams> streams;
+  std::shared_ptr<Turn> turn;
+
+  static Instance& of(Napi::Env env) {
+    auto* known = env.GetInstanceData<Instance>();
+    if (known == nullptr) {
+      known = new Instance;
+      env.SetInstanceData(known);
+    }
+    return *known;
+  }
+};

@@ -1,0 +1,299 @@
+#include "streams.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+
+#include "addon.h"
+#include "async.h"
+#include "instance.h"
+#include "turn.h"
+
+namespace {
+
+/// Pieces of one system call.
+constexpr size_t piecesMax = 256;
+
+int errorOfSocket(int fd) {
+  int error = 0;
+  socklen_t length = sizeof error;
+  if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0) return errno;
+  return error == 0 ? ECONNRESET : error;
+}
+
+}  // namespace
+
+Streams& Streams::of(Napi::Env env) {
+  std::shared_ptr<Streams>& streams = Instance::of(env).streams;
+  if (streams == nullptr) streams = std::make_shared<Streams>(env);
+  return *streams;
+}
+
+/// streamsStart(states: Float64Array, events: Int32Array)
+void Streams::start(const Napi::CallbackInfo& info) {
+  if (loop_ != nullptr) throw Napi::Error::New(env_, "the streams have started already");
+  if (napi_get_uv_event_loop(env_, &loop_) != napi_ok) throw Napi::Error::New(env_, "there is no event loop");
+  statesArray_ = Napi::Persistent(info[0].As<Napi::Float64Array>());
+  states_ = statesArray_.Value().Data();
+  streamsMax_ = statesArray_.Value().ElementLength() / stateCount;
+  eventsArray_ = Napi::Persistent(info[1].As<Napi::Int32Array>());
+  hurry_ = new uv_idle_t;
+  uv_idle_init(loop_, hurry_);
+  Turn::of(env_).streams = this;
+  napi_add_env_cleanup_hook(env_, [](void* streams) { static_cast<Streams*>(streams)->shutDown(); }, this);
+}
+
+/// streamAdopt(fd, sendBufferBytes): number; the descriptor is ours from here on. -1: there are too many streams.
+Napi::Value Streams::adopt(const Napi::CallbackInfo& info) {
+  const int fd = info[0].As<Napi::Number>().Int32Value();
+  const int bufferBytes = info[1].As<Napi::Number>().Int32Value();
+  if (free_.empty() && streams_.size() == streamsMax_) {
+    ::close(fd);
+    return Napi::Number::New(env_, -1);
+  }
+  auto* stream = new Stream;
+  if (int error = uv_poll_init(loop_, &stream->poll, fd); error != 0) {
+    delete stream;
+    ::close(fd);
+    throw errorOf(env_, failed("epoll_ctl", -error));
+  }
+  stream->owner = this;
+  stream->fd = fd;
+  stream->poll.data = stream;
+  if (free_.empty()) {
+    free_.push_back(static_cast<uint32_t>(streams_.size()));
+    streams_.push_back(nullptr);
+  }
+  stream->id = free_.back();
+  free_.pop_back();
+  streams_[stream->id] = stream;
+  for (int which = 0; which < stateCount; ++which) state(*stream, static_cast<State>(which)) = 0;
+  // More than the system's limit for everybody, where we may.
+  if (bufferBytes > 0 && setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &bufferBytes, sizeof bufferBytes) != 0)
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bufferBytes, sizeof bufferBytes);
+  return Napi::Number::New(env_, stream->id);
+}
+
+/// null: it is closed.
+Stream* Streams::at(const Napi::Value& id) {
+  Stream* stream = streams_[id.As<Napi::Number>().Uint32Value()];
+  return stream == nullptr || stream->isClosed ? nullptr : stream;
+}
+
+/// streamMemory(id, memory): where reads go from now on, each to the place that the state names.
+void Streams::memory(const Napi::CallbackInfo& info) {
+  Stream* stream = at(info[0]);
+  if (stream == nullptr) return;
+  void* bytes = nullptr;
+  napi_get_buffer_info(env_, info[1], &bytes, &stream->memoryBytes);
+  stream->memory = static_cast<char*>(bytes);
+  watch(*stream);
+}
+
+/// streamSend(id, pieces): sends what the socket takes. JavaScript keeps the memory until the state says that it has left.
+void Streams::send(const Napi::CallbackInfo& info) {
+  Stream* stream = at(info[0]);
+  if (stream == nullptr || stream->hasFailed) return;
+  napi_value pieces = info[1];
+  uint32_t count = 0;
+  napi_get_array_length(env_, pieces, &count);
+  const bool wasIdle = stream->unsent.empty();
+  size_t kept = 0;
+  double bytes = 0;
+  for (uint32_t i = 0; i < count; ++i) {
+    napi_value piece;
+    iovec part{};
+    napi_get_element(env_, pieces, i, &piece);
+    napi_get_buffer_info(env_, piece, &part.iov_base, &part.iov_len);
+    if (part.iov_len == 0) continue;
+    stream->unsent.push_back(part);
+    bytes += static_cast<double>(part.iov_len);
+    ++kept;
+  }
+  if (kept == 0) return;
+  stream->takes.push_back(kept);
+  state(*stream, stateUnsentBytes) += bytes;
+  state(*stream, stateUnsentTakes) += 1;
+  // Where something waits for room already, this waits behind it.
+  if (wasIdle) transmit(*stream);
+}
+
+/// streamRead(id, on): whether to read.
+void Streams::read(const Napi::CallbackInfo& info) {
+  Stream* stream = at(info[0]);
+  if (stream == nullptr) return;
+  stream->isReading = info[1].ToBoolean();
+  watch(*stream);
+}
+
+/// streamEnd(id): after what was sent before comes the end.
+void Streams::end(const Napi::CallbackInfo& info) {
+  Stream* stream = at(info[0]);
+  if (stream == nullptr || stream->isEnding) return;
+  stream->isEnding = true;
+  if (stream->unsent.empty()) shutdown(stream->fd, SHUT_WR);
+}
+
+/// streamClose(id): what is unsent is dropped, and nothing is told any more.
+void Streams::close(const Napi::CallbackInfo& info) {
+  if (Stream* stream = at(info[0]); stream != nullptr) drop(*stream);
+}
+
+void Streams::drop(Stream& stream) {
+  stream.isClosed = true;
+  uv_poll_stop(&stream.poll);
+  ::close(stream.fd);
+  // Its number is somebody else's only when nothing of this turn can name it any more.
+  uv_close(reinterpret_cast<uv_handle_t*>(&stream.poll), [](uv_handle_t* poll) {
+    auto* closed = static_cast<Stream*>(poll->data);
+    closed->owner->streams_[closed->id] = nullptr;
+    closed->owner->free_.push_back(closed->id);
+    delete closed;
+  });
+}
+
+void Streams::watch(Stream& stream) {
+  if (stream.isClosed) return;
+  int wanted = stream.unsent.empty() ? 0 : UV_WRITABLE;
+  if (stream.isReading && !stream.hasEnded && stream.memory != nullptr) wanted |= UV_READABLE;
+  if (wanted == stream.watched) return;
+  stream.watched = wanted;
+  if (wanted == 0)
+    uv_poll_stop(&stream.poll);
+  else
+    uv_poll_start(&stream.poll, wanted, [](uv_poll_t* poll, int status, int events) {
+      auto* ready = static_cast<Stream*>(poll->data);
+      ready->owner->onPoll(*ready, status, events);
+    });
+}
+
+void Streams::onPoll(Stream& stream, int status, int events) {
+  // With an error libuv has stopped watching; the socket tells what it is, perhaps after the last bytes.
+  const bool isBroken = status < 0;
+  if (isBroken) stream.watched = 0;
+  if (!isBroken && (events & UV_WRITABLE) != 0) {
+    const size_t takes = stream.takes.size();
+    transmit(stream);
+    if (stream.takes.size() < takes && !stream.hasProgress && !stream.hasFailed) {
+      stream.hasProgress = true;
+      pending_.push_back({stream.id, progress});
+    }
+  }
+  if (isBroken || (events & UV_READABLE) != 0) receive(stream, isBroken);
+  if (isBroken) watch(stream);
+}
+
+void Streams::receive(Stream& stream, bool isBroken) {
+  const size_t from = static_cast<size_t>(state(stream, stateRoom));
+  // One read a turn: JavaScript says where the next one goes.
+  if (stream.hasBytes || stream.hasEnded || stream.memory == nullptr || from >= stream.memoryBytes) return;
+  ssize_t length;
+  do length = recv(stream.fd, stream.memory + from, stream.memoryBytes - from, MSG_DONTWAIT);
+  while (length < 0 && errno == EINTR);
+  if (length < 0) {
+    const bool isEmpty = errno == EAGAIN || errno == EWOULDBLOCK;
+    if (!isEmpty || isBroken) fail(stream, isEmpty ? errorOfSocket(stream.fd) : errno);
+    return;
+  }
+  stream.hasBytes = length > 0;
+  if (length == 0) {
+    stream.hasEnded = true;
+    watch(stream);
+  }
+  pending_.push_back({stream.id, static_cast<int32_t>(length)});
+}
+
+void Streams::transmit(Stream& stream) {
+  while (!stream.unsent.empty()) {
+    iovec pieces[piecesMax];
+    const size_t count = std::min(piecesMax, stream.unsent.size());
+    std::copy_n(stream.unsent.begin(), count, pieces);
+    msghdr message{};
+    message.msg_iov = pieces;
+    message.msg_iovlen = count;
+    const ssize_t length = sendmsg(stream.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (length >= 0) {
+      sent(stream, static_cast<size_t>(length));
+    } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+      break;
+    } else if (errno != EINTR) {
+      fail(stream, errno);
+      return;
+    }
+  }
+  if (stream.unsent.empty() && stream.isEnding) shutdown(stream.fd, SHUT_WR);
+  watch(stream);
+}
+
+void Streams::sent(Stream& stream, size_t bytes) {
+  state(stream, stateUnsentBytes) -= static_cast<double>(bytes);
+  while (bytes > 0) {
+    iovec& first = stream.unsent.front();
+    const size_t part = std::min(bytes, first.iov_len);
+    first.iov_base = static_cast<char*>(first.iov_base) + part;
+    first.iov_len -= part;
+    bytes -= part;
+    if (first.iov_len > 0) break;
+    stream.unsent.pop_front();
+    if (--stream.takes.front() > 0) continue;
+    stream.takes.pop_front();
+    state(stream, stateUnsentTakes) -= 1;
+  }
+}
+
+void Streams::fail(Stream& stream, int error) {
+  stream.unsent.clear();
+  stream.takes.clear();
+  stream.hasEnded = stream.hasFailed = true;
+  watch(stream);
+  pending_.push_back({stream.id, -error});
+  // It may be known outside the turn's reading, and the loop is not to sleep over it.
+  uv_idle_start(hurry_, [](uv_idle_t*) {});
+}
+
+uint32_t Streams::takePending() {
+  uv_idle_stop(hurry_);
+  Napi::Int32Array window = eventsArray_.Value();
+  const size_t room = window.ElementLength() / 2;
+  int32_t* pairs = window.Data();
+  uint32_t count = 0;
+  for (; !pending_.empty() && count < room; pending_.pop_front()) {
+    const Event event = pending_.front();
+    Stream* stream = streams_[event.id];
+    if (stream == nullptr || stream->isClosed) continue;
+    if (event.what == progress)
+      stream->hasProgress = false;
+    else if (event.what > 0)
+      stream->hasBytes = false;
+    pairs[2 * count] = static_cast<int32_t>(event.id);
+    pairs[2 * count + 1] = event.what;
+    ++count;
+  }
+  return count;
+}
+
+/// The environment ends: nothing is read into its memory any more.
+void Streams::shutDown() {
+  for (Stream* stream : streams_)
+    if (stream != nullptr && !stream->isClosed) drop(*stream);
+  uv_close(reinterpret_cast<uv_handle_t*>(hurry_), [](uv_handle_t* hurry) { delete reinterpret_cast<uv_idle_t*>(hurry); });
+}
+
+void exportStreams(Napi::Env env, Napi::Object exports) {
+  const auto verb = [&](const char* name, void (Streams::*act)(const Napi::CallbackInfo&)) {
+    exports.Set(name, Napi::Function::New(env, [act](const Napi::CallbackInfo& info) {
+                  (Streams::of(info.Env()).*act)(info);
+                }));
+  };
+  exports.Set("streamAdopt",
+              Napi::Function::New(env, [](const Napi::CallbackInfo& info) { return Streams::of(info.Env()).adopt(info); }));
+  verb("streamsStart", &Streams::start);
+  verb("streamMemory", &Streams::memory);
+  verb("streamSend", &Streams::send);
+  verb("streamRead", &Streams::read);
+  verb("streamEnd", &Streams::end);
+  verb("streamClose", &Streams::close);
+}

@@ -1,0 +1,86 @@
+// Connected stream sockets, driven from the event loop without a stream or a request object for each: what comes in during
+// one turn of the loop is told in one call to JavaScript, and what goes out on a socket is one system call.
+#pragma once
+#include <napi.h>
+#include <sys/uio.h>
+#include <uv.h>
+
+#include <cstdint>
+#include <deque>
+#include <vector>
+
+class Streams;
+
+/// One socket. It belongs to the event loop's thread; JavaScript knows it by its number.
+struct Stream {
+  Streams* owner = nullptr;
+  uint32_t id = 0;
+  int fd = -1;
+  uv_poll_t poll{};
+  /// What libuv watches for now.
+  int watched = 0;
+  /// Where the next read goes: memory of JavaScript's, which keeps it alive.
+  char* memory = nullptr;
+  size_t memoryBytes = 0;
+  /// Not sent yet, and how many pieces each `send` has among them, in order.
+  std::deque<iovec> unsent;
+  std::deque<size_t> takes;
+  bool isReading = true;
+  bool hasEnded = false;   // the other side sends no more
+  bool isEnding = false;   // we do not, after what is unsent
+  bool hasFailed = false;
+  bool isClosed = false;
+  bool hasBytes = false;   // JavaScript has not been told of the last read yet
+  bool hasProgress = false;
+};
+
+class Streams {
+ public:
+  static Streams& of(Napi::Env env);
+  explicit Streams(Napi::Env env) : env_(env) {}
+
+  void start(const Napi::CallbackInfo& info);
+  Napi::Value adopt(const Napi::CallbackInfo& info);
+  void memory(const Napi::CallbackInfo& info);
+  void send(const Napi::CallbackInfo& info);
+  void read(const Napi::CallbackInfo& info);
+  void end(const Napi::CallbackInfo& info);
+  void close(const Napi::CallbackInfo& info);
+
+  /// For the turn: whether there is something to tell, and as much of it as fits into the array.
+  bool hasPending() const { return !pending_.empty(); }
+  uint32_t takePending();
+
+ private:
+  struct Event {
+    uint32_t id;
+    int32_t what;
+  };
+  // What is shared with JavaScript about each stream; src/io/byte-stream.ts says the same.
+  enum State { stateRoom, stateUnsentBytes, stateUnsentTakes, stateCount };
+  /// An event that is neither bytes (more than 0), the end (0) nor an errno (less than 0): something has been sent.
+  static constexpr int32_t progress = INT32_MAX;
+
+  Stream* at(const Napi::Value& id);
+  double& state(const Stream& stream, State which) { return states_[stream.id * stateCount + which]; }
+  void onPoll(Stream& stream, int status, int events);
+  void receive(Stream& stream, bool isBroken);
+  void transmit(Stream& stream);
+  /// Takes `bytes` off the front of what is unsent.
+  void sent(Stream& stream, size_t bytes);
+  void fail(Stream& stream, int error);
+  void watch(Stream& stream);
+  void drop(Stream& stream);
+  void shutDown();
+
+  Napi::Env env_;
+  uv_loop_t* loop_ = nullptr;
+  uv_idle_t* hurry_ = nullptr;
+  Napi::Reference<Napi::Float64Array> statesArray_;
+  double* states_ = nullptr;
+  size_t streamsMax_ = 0;
+  Napi::Reference<Napi::Int32Array> eventsArray_;
+  std::vector<Stream*> streams_;
+  std::vector<uint32_t> free_;
+  std::deque<Event> pending_;
+};

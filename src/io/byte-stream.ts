@@ -1,0 +1,163 @@
+import type net from 'node:net'
+import { assert } from '../base/assert.js'
+import { ReceiveMemory } from '../wire/payload-memory.js'
+import { addon, errnoName } from './addon.js'
+import { onEvents, rethrow } from './turn.js'
+
+/** What a stream tells whoever owns it. Nothing comes after `destroy`. */
+export interface ByteStreamOwner {
+  /** Valid during the call, and longer where it is cut with `cutPinned`. */
+  onBytes(bytes: Buffer): void
+  /** The other side sends no more. */
+  onEnd(): void
+  /** The stream is broken; it is to be destroyed. `reason` is the system's: `read ECONNRESET`. */
+  onBroken(reason: string): void
+  /** Something of what had to wait has been sent. */
+  onProgress(): void
+}
+
+/** Of all streams of this process; as many connections as its listeners take together. */
+const streamsMax = 16_384
+const eventsPerCallMax = 1_024
+/** An event: something that had to wait has been sent. */
+const progress = 2 ** 31 - 1
+
+// Per stream: where in its memory the next read goes, bytes that are not sent yet, sends that are not sent whole yet.
+const statesPerStream = 3
+const states = new Float64Array(streamsMax * statesPerStream)
+const events = new Int32Array(2 * eventsPerCallMax)
+const streams: (ByteStream | null)[] = []
+let isStarted = false
+
+/**
+ * A connected stream socket that the addon reads and writes: no object, promise or turn of a stream for each read and
+ * write. What all sockets bring in one turn of the event loop comes in one call, before the turn ends.
+ */
+export class ByteStream {
+  readonly #id: number
+  readonly #stateAt: number
+  readonly #memory = new ReceiveMemory()
+  /** What the addon reads to; kept here, as the addon holds its address alone. */
+  #target: Buffer
+  /** Sends that are not sent whole yet: their pieces, and who waits. */
+  readonly #unsent: Unsent[] = []
+  #isDestroyed = false
+
+  /** Takes over `fd`. `sendBufferBytes` 0: as the system likes. Throws where there are more than `streamsMax` streams. */
+  constructor(
+    fd: number,
+    sendBufferBytes: number,
+    readonly owner: ByteStreamOwner,
+  ) {
+    if (!isStarted) {
+      addon.streamsStart(states, events)
+      onEvents(takeEvents)
+      isStarted = true
+    }
+    this.#id = addon.streamAdopt(fd, sendBufferBytes)
+    if (this.#id < 0) throw new Error(`more than ${streamsMax} connections`)
+    this.#stateAt = this.#id * statesPerStream
+    streams[this.#id] = this
+    this.#target = this.#memory.memory
+    addon.streamMemory(this.#id, this.#target)
+  }
+
+  get isDestroyed(): boolean {
+    return this.#isDestroyed
+  }
+
+  /** Given to `send` and not taken by the operating system yet. */
+  get unsentBytes(): number {
+    return this.#isDestroyed ? 0 : states[this.#stateAt + 1]!
+  }
+
+  /**
+   * Sends now what the socket takes, and the rest when it can. True: everything is gone, and its memory may change. False:
+   * that is so when `sent` is called; if the stream breaks or is destroyed, never.
+   */
+  send(pieces: readonly Uint8Array[], sent: () => void): boolean {
+    if (this.#isDestroyed) return false
+    addon.streamSend(this.#id, pieces)
+    if (states[this.#stateAt + 2] === 0) return true
+    this.#unsent.push({ pieces, sent })
+    return false
+  }
+
+  pause(): void {
+    if (!this.#isDestroyed) addon.streamRead(this.#id, false)
+  }
+  resume(): void {
+    if (!this.#isDestroyed) addon.streamRead(this.#id, true)
+  }
+
+  /** Our direction ends once everything is sent. */
+  end(): void {
+    if (!this.#isDestroyed) addon.streamEnd(this.#id)
+  }
+
+  /** Drops what is unsent. */
+  destroy(): void {
+    if (this.#isDestroyed) return
+    this.#isDestroyed = true
+    addon.streamClose(this.#id)
+    streams[this.#id] = null
+    this.#unsent.length = 0
+    this.#memory.close()
+  }
+
+  /** Called by the addon. */
+  happened(what: number): void {
+    if (what === progress) this.#progress()
+    else if (what > 0) this.#took(what)
+    else if (what === 0) this.owner.onEnd()
+    else this.owner.onBroken(errnoName(-what))
+  }
+
+  #took(lengthBytes: number): void {
+    this.owner.onBytes(this.#memory.took(lengthBytes))
+    if (this.#isDestroyed) return
+    this.#memory.consumed()
+    states[this.#stateAt] = this.#memory.place()
+    const { memory } = this.#memory
+    if (memory === this.#target) return
+    this.#target = memory
+    addon.streamMemory(this.#id, memory)
+  }
+
+  #progress(): void {
+    const left = states[this.#stateAt + 2]!
+    assert(left <= this.#unsent.length, 'the addon and we count the same sends')
+    for (const { sent } of this.#unsent.splice(0, this.#unsent.length - left)) sent()
+    if (!this.#isDestroyed) this.owner.onProgress()
+  }
+}
+
+interface Unsent {
+  pieces: readonly Uint8Array[]
+  sent: () => void
+}
+
+function takeEvents(count: number): void {
+  for (let i = 0; i < count; i++) {
+    try {
+      // An earlier one of the same turn may have ended it.
+      streams[events[2 * i]!]?.happened(events[2 * i + 1]!)
+    } catch (error) {
+      // The others must hear of theirs: it goes up by itself.
+      process.nextTick(rethrow, error)
+    }
+  }
+}
+
+/** Takes the descriptor of a connected socket away from Node, which must not have begun to read. */
+export function takeDescriptor(socket: net.Socket): number {
+  const { _handle: handle } = socket as unknown as { _handle: { fd: number } | null }
+  assert(handle !== null && handle.fd >= 0, 'a connected socket has a descriptor')
+  const fd = addon.fdDup(handle.fd)
+  // Closes its own descriptor and nothing else: the connection is the other one's.
+  socket.destroy()
+  return fd
+}
+
+/** Closes a descriptor that nobody took over. */
+export const closeDescriptor = (fd: number): void => addon.fdClose(fd)

@@ -1,0 +1,143 @@
+import net from 'node:net'
+import { StorageError } from '../base/errors.js'
+import type { Endpoint } from '../model/objects.js'
+import type { CloseReason, Connection, ConnectionHandlers } from '../ports/link.js'
+import type { DataFrame } from '../wire/data.js'
+import { ByteStream, type ByteStreamOwner, takeDescriptor } from './byte-stream.js'
+import { systemClock } from './clock.js'
+import { DataCodec } from './data-codec.js'
+import { connectTimeoutMs, lingerMs, remoteOf, socketOptions } from './tcp-options.js'
+
+/** A data connection. What is sent in one turn leaves in one vectored write; what comes is parsed where it was read to. */
+export class DataConnection implements Connection<DataFrame>, ByteStreamOwner {
+  readonly #codec = new DataCodec()
+  #handlers: ConnectionHandlers<DataFrame> | null = null
+  /** While the connection is being made. */
+  #socket: net.Socket | null = null
+  #stream: ByteStream | null = null
+  #isPaused = false
+  #isClosed = false
+  #isFlushing = false
+  #unwrittenBytes = 0
+  readonly #flush = () => this.#write()
+  readonly #deliver = (frame: DataFrame) => {
+    if (!this.#isClosed) this.#handlers!.onMessage(frame)
+  }
+
+  private constructor(readonly remote: Endpoint) {}
+
+  /** Returns at once. */
+  static connect(to: Endpoint, handlers: ConnectionHandlers<DataFrame>): DataConnection {
+    const connection = new DataConnection(to)
+    connection.#handlers = handlers
+    const socket = net.connect({ host: to.host, port: to.port, ...socketOptions })
+    connection.#socket = socket
+    socket.pause()
+    socket.setTimeout(connectTimeoutMs, () => connection.#ended(`no connection within ${connectTimeoutMs} ms`))
+    socket.once('connect', () => connection.#isUp(socket))
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      if (connection.#socket === socket)
+        connection.#ended(error.message, error.code === 'ECONNREFUSED' ? 'refused' : 'other')
+    })
+    return connection
+  }
+
+  /** `socket` was accepted and has not been read. */
+  static accept(
+    socket: net.Socket,
+    handlersFor: (connection: Connection<DataFrame>) => ConnectionHandlers<DataFrame>,
+  ): void {
+    const connection = new DataConnection(remoteOf(socket))
+    connection.#stream = new ByteStream(takeDescriptor(socket), 0, connection)
+    connection.#handlers = handlersFor(connection)
+  }
+
+  get queuedBytes(): number {
+    return this.#unwrittenBytes + (this.#stream?.unsentBytes ?? 0)
+  }
+
+  send(frame: DataFrame, ownsPayload = false): void {
+    if (this.#isClosed) return
+    this.#unwrittenBytes += this.#codec.put(frame, ownsPayload)
+    if (this.#isFlushing || this.#stream === null) return
+    this.#isFlushing = true
+    systemClock.endOfTurn(this.#flush)
+  }
+
+  pause(): void {
+    this.#isPaused = true
+    this.#stream?.pause()
+  }
+  resume(): void {
+    this.#isPaused = false
+    this.#stream?.resume()
+  }
+
+  close(dropUnsent = false): void {
+    if (this.#isClosed) return
+    if (!dropUnsent && this.#stream !== null && this.#unwrittenBytes > 0) this.#write()
+    this.#isClosed = true
+    this.#socket?.destroy()
+    const stream = this.#stream
+    if (stream === null) return
+    if (dropUnsent) {
+      stream.destroy()
+      return
+    }
+    // What was sent before still goes out, then the end. What comes is read and thrown away: an end that overtakes it on the
+    // other side would take the last frames with it.
+    stream.end()
+    stream.resume()
+    setTimeout(() => stream.destroy(), lingerMs).unref()
+  }
+
+  // ---- what the stream tells
+
+  onBytes(bytes: Buffer): void {
+    if (this.#isClosed) return
+    try {
+      this.#codec.parse(bytes, this.#deliver)
+    } catch (error) {
+      if (!(error instanceof StorageError) || error.code !== 'PROTOCOL') throw error
+      this.#ended(error.message)
+    }
+  }
+
+  onEnd(): void {
+    if (this.#isClosed) this.#stream!.destroy()
+    else this.#ended('closed by the other side')
+  }
+
+  onBroken(reason: string): void {
+    this.#stream!.destroy()
+    this.#ended(reason)
+  }
+
+  onProgress(): void {}
+
+  // ----
+
+  #isUp(socket: net.Socket): void {
+    if (this.#isClosed) return
+    this.#socket = null
+    this.#stream = new ByteStream(takeDescriptor(socket), 0, this)
+    if (this.#isPaused) this.#stream.pause()
+    if (this.#unwrittenBytes > 0) this.#write()
+  }
+
+  #write(): void {
+    this.#isFlushing = false
+    // A close may have written it.
+    if (this.#isClosed || this.#unwrittenBytes === 0) return
+    this.#unwrittenBytes = 0
+    if (this.#stream!.send(this.#codec.take(), this.#codec.written)) this.#codec.written()
+  }
+
+  #ended(reason: string, why: CloseReason = 'other'): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#socket?.destroy()
+    this.#stream?.destroy()
+    this.#handlers!.onClose(reason, why)
+  }
+}
