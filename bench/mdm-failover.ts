@@ -9,7 +9,9 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { addressOfCluster, readClusterFile } from '../src/cli/local/cluster-file.js'
-import { localCommand } from '../src/cli/local/command.js'
+import { parseUpOptions } from '../src/cli/local/options.js'
+import { bringDown, changeProcess } from '../src/cli/local/processes.js'
+import { bringUp } from '../src/cli/local/up.js'
 import { askMdmCluster, withMdm } from '../src/cli/mdm-session.js'
 import type { MdmClient } from '../src/mdm-client/index.js'
 
@@ -23,7 +25,7 @@ const { values } = parseArgs({
 const rounds = Number(values.rounds)
 const goalMs = 2_000
 const dir = mkdtempSync(join(values.directory, 'blockmesh-failover-'))
-const local = (...args: string[]) => localCommand().parseAsync([...args, '--dir', dir], { from: 'user' })
+const note = (sentence: string): void => void process.stderr.write(`bench: ${sentence}\n`)
 
 async function untilNormal(): Promise<string> {
   for (;;) {
@@ -63,7 +65,7 @@ const percentile = (sorted: readonly number[], part: number): number =>
   Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))]!)
 
 try {
-  await local('up', '--mdms', values.mdms, '--volume', 'vol1:8G')
+  await bringUp(dir, parseUpOptions({ mdms: values.mdms, volume: ['vol1:8G'] }), note)
   const changes = new Changes()
   const changing = withMdm(addressOfCluster(dir), mdm => changes.run(mdm))
   const tookMs: number[] = []
@@ -75,7 +77,7 @@ try {
     process.kill(pid!, 'SIGKILL')
     tookMs.push(await changes.next(killedAtMs))
     console.log(JSON.stringify({ bench: 'mdm-failover', round, master, tookMs: Math.round(tookMs.at(-1)!) }))
-    await local('start', master)
+    await changeProcess(dir, master, 'start')
   }
   changes.end()
   await changing
@@ -84,6 +86,6 @@ try {
   console.log(JSON.stringify({ bench: 'mdm-failover', mdms: Number(values.mdms), rounds, ...summary }))
   if (summary.msP50 >= goalMs) process.exitCode = 1
 } finally {
-  await local('down').catch(() => {})
+  await bringDown(dir, note).catch(error => note(String(error)))
   rmSync(dir, { recursive: true, force: true })
 }

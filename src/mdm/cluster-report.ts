@@ -5,9 +5,6 @@ import type { ClusterMode, Mdm } from '../model/index.js'
 import type { ClusterMdm, ClusterReport, MdmRole, MdmStatus } from '../wire/control.js'
 import type { Cluster } from './cluster.js'
 
-/** Entries that a member may lack and still count as synchronized: they are on their way. */
-const behindMax = 256
-
 /** The cluster as this MDM sees it. */
 export function clusterReport(cluster: Cluster): ClusterReport {
   const { node, identity, config, masterId } = cluster
@@ -118,8 +115,8 @@ function statusOf(cluster: Cluster, row: Mdm): Status {
   const { node } = cluster
   const progress = node?.isMaster ? node.driver.status.progress[row.id] : undefined
   if (progress === undefined || row.kind === 'tieBreaker') return { status: 'Normal', detail: null }
+  // Normal means that without the master it could go on.
+  if (progress.isActive && progress.isInStep) return { status: 'Normal', detail: null }
   const { commit } = node!.driver.status
-  return progress.isActive && progress.match + behindMax >= commit
-    ? { status: 'Normal', detail: null }
-    : { status: 'Not synchronized', detail: `it has ${progress.match} of ${commit} entries` }
+  return { status: 'Not synchronized', detail: `it has ${progress.match} of ${commit} entries` }
 }
