@@ -44,9 +44,10 @@ export async function runBench(name: string, work: (place: BenchPlace) => Promis
         return started
       },
       async stop(started) {
+        await end(started)
+        // Only now: Ctrl-C may have come between.
         const at = kept.indexOf(started)
         if (at >= 0) kept.splice(at, 1)
-        await end(started)
       },
     })
   } finally {
