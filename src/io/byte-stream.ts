@@ -1,7 +1,8 @@
 import type net from 'node:net'
 import { assert } from '../base/assert.js'
+import { StorageError } from '../base/errors.js'
 import { ReceiveMemory } from '../wire/payload-memory.js'
-import { addon, errnoName } from './addon.js'
+import { addon, errnoName, isAddonError } from './addon.js'
 import { onEvents, rethrow } from './turn.js'
 
 /** What a stream tells whoever owns it. Nothing comes after `destroy`. */
@@ -43,7 +44,7 @@ export class ByteStream {
   readonly #unsent: Unsent[] = []
   #isDestroyed = false
 
-  /** Takes over `fd`. `sendBufferBytes` 0: as the system likes. Throws where there are more than `streamsMax` streams. */
+  /** Takes over `fd`. `sendBufferBytes` 0: as the system likes. Throws LIMIT_REACHED, having closed it. */
   constructor(
     fd: number,
     sendBufferBytes: number,
@@ -55,7 +56,7 @@ export class ByteStream {
       isStarted = true
     }
     this.#id = addon.streamAdopt(fd, sendBufferBytes)
-    if (this.#id < 0) throw new Error(`more than ${streamsMax} connections`)
+    if (this.#id < 0) throw new StorageError('LIMIT_REACHED', { what: 'connections of a process', max: streamsMax })
     this.#stateAt = this.#id * statesPerStream
     streams[this.#id] = this
     this.#target = this.#memory.memory
@@ -149,15 +150,20 @@ function takeEvents(count: number): void {
   }
 }
 
-/** Takes the descriptor of a connected socket away from Node, which must not have begun to read. */
-export function takeDescriptor(socket: net.Socket): number {
+/**
+ * A stream over a connected socket that Node must not have begun to read; for Node the connection is over. null: this
+ * process has no descriptor or room for it, and it is closed.
+ */
+export function takeSocket(socket: net.Socket, sendBufferBytes: number, owner: ByteStreamOwner): ByteStream | null {
   const { _handle: handle } = socket as unknown as { _handle: { fd: number } | null }
-  assert(handle !== null && handle.fd >= 0, 'a connected socket has a descriptor')
-  const fd = addon.fdDup(handle.fd)
-  // Closes its own descriptor and nothing else: the connection is the other one's.
-  socket.destroy()
-  return fd
+  try {
+    assert(handle !== null && handle.fd >= 0, 'a connected socket has a descriptor')
+    return new ByteStream(addon.fdDup(handle.fd), sendBufferBytes, owner)
+  } catch (error) {
+    if (!isAddonError(error) && !(error instanceof StorageError)) throw error
+    return null
+  } finally {
+    // Closes its own descriptor and nothing else: the connection is the other one's.
+    socket.destroy()
+  }
 }
-
-/** Closes a descriptor that nobody took over. */
-export const closeDescriptor = (fd: number): void => addon.fdClose(fd)

@@ -6,6 +6,7 @@ import { releasePieces } from '../wire/payload-memory.js'
 /** Payloads up to this are copied into the slab. */
 const copiedBytesMax = 8 * KiB
 const slabBytes = 64 * KiB
+const nothing: Buffer[] = []
 
 /**
  * Turns the frames of one connection into bytes and back. Headers are written one behind the other into a slab, and small payloads with them, which is cheaper than a piece of
@@ -18,9 +19,9 @@ export class DataCodec {
   #slab = Buffer.allocUnsafeSlow(slabBytes)
   #from = 0
   #at = 0
-  /** Released when what was taken last has left, and so everything before. */
+  /** Payloads that are ours to release: since the last take, and of each take that has not left yet. */
   #owned: Buffer[] = []
-  #takesUnwritten = 0
+  readonly #ownedOfTakes: Buffer[][] = []
 
   /**
    * Encodes now: the frame may be changed or used again afterwards, its payload may not. `ownsPayload`: it is released when
@@ -49,16 +50,15 @@ export class DataCodec {
     this.#endRun()
     const pieces = this.#pieces
     this.#pieces = []
-    this.#takesUnwritten++
+    this.#ownedOfTakes.push(this.#owned.length > 0 ? this.#owned : nothing)
+    if (this.#owned.length > 0) this.#owned = []
     return pieces
   }
 
   /** The operating system has all of one take; they end in order. */
   readonly written = (): void => {
-    this.#takesUnwritten--
-    if (this.#takesUnwritten > 0 || this.#pieces.length > 0 || this.#from !== this.#at) return
-    releasePieces(this.#owned)
-    this.#owned = []
+    releasePieces(this.#ownedOfTakes.shift()!)
+    if (this.#ownedOfTakes.length > 0 || this.#pieces.length > 0 || this.#from !== this.#at) return
     this.#from = 0
     this.#at = 0
   }

@@ -3,7 +3,7 @@ import { StorageError } from '../base/errors.js'
 import type { Endpoint } from '../model/objects.js'
 import type { CloseReason, Connection, ConnectionHandlers } from '../ports/link.js'
 import type { DataFrame } from '../wire/data.js'
-import { ByteStream, type ByteStreamOwner, takeDescriptor } from './byte-stream.js'
+import { type ByteStream, type ByteStreamOwner, takeSocket } from './byte-stream.js'
 import { systemClock } from './clock.js'
 import { DataCodec } from './data-codec.js'
 import { connectTimeoutMs, lingerMs, remoteOf, socketOptions } from './tcp-options.js'
@@ -48,8 +48,9 @@ export class DataConnection implements Connection<DataFrame>, ByteStreamOwner {
     handlersFor: (connection: Connection<DataFrame>) => ConnectionHandlers<DataFrame>,
   ): void {
     const connection = new DataConnection(remoteOf(socket))
-    connection.#stream = new ByteStream(takeDescriptor(socket), 0, connection)
-    connection.#handlers = handlersFor(connection)
+    connection.#stream = takeSocket(socket, 0, connection)
+    // What could not be taken is the other side's to try again.
+    if (connection.#stream !== null) connection.#handlers = handlersFor(connection)
   }
 
   get queuedBytes(): number {
@@ -120,7 +121,11 @@ export class DataConnection implements Connection<DataFrame>, ByteStreamOwner {
   #isUp(socket: net.Socket): void {
     if (this.#isClosed) return
     this.#socket = null
-    this.#stream = new ByteStream(takeDescriptor(socket), 0, this)
+    this.#stream = takeSocket(socket, 0, this)
+    if (this.#stream === null) {
+      this.#ended('no descriptor is left for the connection')
+      return
+    }
     if (this.#isPaused) this.#stream.pause()
     if (this.#unwrittenBytes > 0) this.#write()
   }

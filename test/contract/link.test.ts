@@ -4,6 +4,7 @@ import t from 'tap'
 import { tcpLink } from '../../src/io/tcp-link.js'
 import type { ControlMessage } from '../../src/wire/control.js'
 import { encodeControl } from '../../src/wire/control-parser.js'
+import { makeFrame, opcodes } from '../../src/wire/data.js'
 import { SimWorld } from '../support/index.js'
 import { linkContract } from './link.js'
 
@@ -46,4 +47,26 @@ t.test('tcp: a stranger whose first control message is too large is turned away;
   await until(() => heard.length === 2)
   polite.destroy()
   await listener.close()
+})
+
+t.test('tcp: a data connection that is reset ends with the reason, whether we read, write or wait', async t => {
+  const ended: string[] = []
+  const sockets: net.Socket[] = []
+  const server = net.createServer(socket => {
+    socket.on('error', () => {})
+    sockets.push(socket)
+  })
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  const endpoint = { host: '127.0.0.1', port: (server.address() as net.AddressInfo).port }
+  for (const says of [0, 1, 64]) {
+    const connection = tcpLink.connectData(endpoint, { onMessage() {}, onClose: reason => ended.push(reason) })
+    const body = [Buffer.alloc(1_000_000)]
+    for (let i = 0; i < says; i++) connection.send(makeFrame({ opcode: opcodes.write, requestId: i, body }))
+    await until(() => sockets.length === 1)
+    sockets.pop()!.resetAndDestroy()
+    await until(() => ended.length === 1)
+    t.match(ended.pop(), /ECONNRESET|EPIPE/)
+    t.equal(connection.queuedBytes, 0)
+  }
+  server.close()
 })

@@ -1,7 +1,6 @@
 import { lstat, unlink } from 'node:fs/promises'
 import { connect, createServer, type Server } from 'node:net'
 import { StorageError } from '../../base/errors.js'
-import { closeDescriptor, takeDescriptor } from '../../io/byte-stream.js'
 import type { Endpoint } from '../../model/objects.js'
 import type { BlockBackend, ExportTable } from './backend.js'
 import { type NbdConnection, type ServeOptions, serveNbd } from './connection.js'
@@ -38,13 +37,14 @@ export async function listenNbd(
   const served = new Set<NbdConnection>()
   // Half-open: a client that has sent its last request and shut its side down still gets its answers.
   const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true, pauseOnConnect: true }, socket => {
-    // The addon reads and writes: for Node the connection ends here, and counts no more.
-    const fd = takeDescriptor(socket)
+    // Node counts no connection that the addon has taken.
     if (served.size >= listenerConnectionsMax) {
-      closeDescriptor(fd)
+      socket.destroy()
       return
     }
-    const connection = serveNbd(new SocketStream(fd), exports, options)
+    const stream = SocketStream.over(socket)
+    if (stream === null) return
+    const connection = serveNbd(stream, exports, options)
     served.add(connection)
     void connection.closed.then(() => served.delete(connection))
   })
@@ -68,7 +68,7 @@ export async function listenNbd(
 
 /** Our end of a socket pair that the kernel's NBD driver speaks on. The descriptor now belongs to the stream. */
 export function streamOfSocketFd(fd: number): NbdStream {
-  return new SocketStream(fd)
+  return SocketStream.overDescriptor(fd)
 }
 
 async function listenAtPath(server: Server, socketPath: string): Promise<void> {

@@ -1,5 +1,6 @@
+import type { Socket } from 'node:net'
 import { MiB } from '../../base/units.js'
-import { ByteStream, type ByteStreamOwner } from '../../io/byte-stream.js'
+import { ByteStream, type ByteStreamOwner, takeSocket } from '../../io/byte-stream.js'
 import { systemClock } from '../../io/clock.js'
 import type { NbdStream } from './stream.js'
 
@@ -16,16 +17,29 @@ interface Listeners {
 
 /** A socket that the addon reads and writes, half-open: either direction ends by itself. */
 export class SocketStream implements NbdStream, ByteStreamOwner {
-  readonly #stream: ByteStream
+  #stream!: ByteStream
   readonly #on: Listeners = {}
   #pieces: Uint8Array[] = []
   #isCorked = false
   #isEnding = false
   #hasEnded = false
 
-  /** The descriptor now belongs to this. */
-  constructor(fd: number) {
-    this.#stream = new ByteStream(fd, sendBufferBytes, this)
+  private constructor() {}
+
+  /** The descriptor now belongs to the stream. */
+  static overDescriptor(fd: number): SocketStream {
+    const made = new SocketStream()
+    made.#stream = new ByteStream(fd, sendBufferBytes, made)
+    return made
+  }
+
+  /** Over an accepted socket that has not been read. null: there is no room for it, and it is closed. */
+  static over(socket: Socket): SocketStream | null {
+    const made = new SocketStream()
+    const stream = takeSocket(socket, sendBufferBytes, made)
+    if (stream === null) return null
+    made.#stream = stream
+    return made
   }
 
   get destroyed(): boolean {
