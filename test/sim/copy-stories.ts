@@ -1,3 +1,4 @@
+import type { DeviceId } from '../../src/base/ids.js'
 import type { SliceRecord } from '../../src/model/index.js'
 import type { SimProcess } from './cluster.js'
 import { Stories } from './stories.js'
@@ -43,26 +44,38 @@ export class CopyStories extends Stories {
     if (this.teller.random.integer(2) === 0) both.reverse()
     const [first, second] = both as [SimProcess, SimProcess]
     this.tell(`${first.name} and ${second.name} lose power; ${first.name} is back first, and stops while it waits`)
+    // Whoever is there hears at once that they are gone.
+    for (const { name } of both) this.cluster.kill(name)
     for (const { name } of both) this.cluster.powerLoss(name)
     this.cluster.startIn(first.name, 50)
+    const stopFirst = () => {
+      const startSecond = () => this.cluster.startIn(second.name, 50)
+      if (this.teller.random.integer(2) === 0) this.cluster.stop(first.name, startSecond)
+      else {
+        this.cluster.kill(first.name)
+        startSecond()
+      }
+      this.#when(
+        () => this.#waits(second),
+        () => {
+          this.isTelling = false
+          this.cluster.startIn(first.name, 50)
+        },
+      )
+    }
     this.#when(
       () => this.#waits(first),
-      () => {
-        if (this.teller.random.integer(2) === 0)
-          this.cluster.stop(first.name, () => this.cluster.startIn(second.name, 50))
-        else {
-          this.cluster.kill(first.name)
-          this.cluster.startIn(second.name, 50)
-        }
-        this.#when(
-          () => this.#waits(second),
-          () => {
-            this.isTelling = false
-            this.cluster.startIn(first.name, 50)
-          },
-        )
-      },
+      // By then it has been filled with what it lacks of other slices: what it has last noted is of after the loss.
+      () => this.later(600, stopFirst),
     )
+  }
+
+  /** The primary loses power and is back at once. */
+  losePrimary(): void {
+    const pair = this.#pick()
+    if (pair === null) return
+    this.teller.say(`${pair.primary.name} loses power for a moment`)
+    this.teller.power(pair.primary, 50)
   }
 
   /** The primary is gone for long. Who takes its place loses power before anybody has asked it to flush anything. */
@@ -73,7 +86,7 @@ export class CopyStories extends Stories {
     this.tell(`${primary.name} loses power, and then ${secondary.name}, when it has taken its place`)
     this.teller.power(primary, 6_000)
     this.#when(
-      () => this.sdsOf(this.#record(slice)!.primary) === secondary,
+      () => this.#isOn(this.#record(slice)?.primary, secondary),
       () => {
         this.isTelling = false
         this.teller.power(secondary, 500)
@@ -84,7 +97,7 @@ export class CopyStories extends Stories {
   /** A copy joins while writes are on their slow way to it; then its source dies, and it answers reads. */
   joinWhileSlow(): void {
     this.#joinWhile((source, joining) => {
-      this.network.slow(source.name, joining.name, 30)
+      this.network.slow(source.name, joining.name, 20)
       return () => this.network.heal(source.name, joining.name)
     })
   }
@@ -93,30 +106,37 @@ export class CopyStories extends Stories {
   joinWhileWritten(): void {
     this.#joinWhile(source => {
       const { disks } = this.cluster.world.portsOfHost(source.name)
-      for (const path of disks.files.keys()) disks.slow(path, 30)
+      for (const path of disks.files.keys()) disks.slow(path, 60)
       return () => {
         for (const path of disks.files.keys()) disks.heal(path)
       }
     })
   }
 
+  /** A secondary dies and is back at once; `hinder` begins when it joins, and what it answers ends that. */
   #joinWhile(hinder: (source: SimProcess, joining: SimProcess) => () => void): void {
-    let heal: (() => void) | null = null
-    this.goAndComeBack((process, { primary, secondary, joining }) => {
-      const source = this.sdsOf(primary)
-      if (source === undefined || source === process) return false
-      if (heal === null && joining !== null && this.sdsOf(joining) === process) {
-        heal = hinder(source, process)
-        this.teller.forMs(2_000, heal)
-      }
-      if (heal === null || secondary === null || this.sdsOf(secondary) !== process) return false
-      this.teller.say(`${process.name} has joined, and ${source.name} dies`)
-      this.later(5 + this.teller.random.integer(20), () => {
-        heal!()
-        this.teller.kill(source, 50)
-      })
-      return true
-    })
+    const pair = this.#pick()
+    if (pair === null) return
+    const { slice, primary: source, secondary: copy } = pair
+    this.tell(`${copy.name} dies, and ${source.name} when it has filled it`)
+    this.teller.kill(copy, 20)
+    this.#when(
+      () => this.#isOn(this.#record(slice)?.joining, copy),
+      () => {
+        const heal = hinder(source, copy)
+        this.teller.forMs(3_000, heal)
+        this.#when(
+          () => this.#isOn(this.#record(slice)?.secondary, copy),
+          () => {
+            this.isTelling = false
+            this.later(3 + this.teller.random.integer(10), () => {
+              heal()
+              this.teller.kill(source, 50)
+            })
+          },
+        )
+      },
+    )
   }
 
   /**
@@ -145,21 +165,20 @@ export class CopyStories extends Stories {
     const { name } = primary
     const mdms = this.cluster.ofRole('mdm').map(mdm => mdm.name)
     this.tell(`${name} stops, slowly; ${this.#writer.name} dies`)
-    this.network.slow(name, secondary.name, 250)
+    this.network.slow(name, secondary.name, 600)
     for (const mdm of mdms) this.network.slow(name, mdm, 150)
     const heal = () => {
       for (const other of [secondary.name, ...mdms]) this.network.heal(name, other)
     }
-    this.later(150, () =>
-      this.cluster.stop(name, () => {
-        for (const mdm of mdms) this.network.drop(name, mdm)
-        heal()
-        this.cluster.startIn(name, 50)
-      }),
-    )
-    this.later(470, () => this.teller.kill(this.#writer, 1_000))
+    this.cluster.stop(name, () => {
+      for (const mdm of mdms) this.network.drop(name, mdm)
+      heal()
+      this.cluster.startIn(name, 50)
+    })
+    // By then it has been asked to let nothing more in.
+    this.later(320, () => this.teller.kill(this.#writer, 1_000))
     this.#when(
-      () => this.sdsOf(this.#record(slice)!.primary) === secondary,
+      () => this.#isOn(this.#record(slice)?.primary, secondary),
       () => {
         for (const mdm of mdms) this.network.mute(name, mdm)
       },
@@ -194,6 +213,10 @@ export class CopyStories extends Stories {
       this.isTelling = false
       end()
     })
+  }
+
+  #isOn(device: DeviceId | null | undefined, process: SimProcess): boolean {
+    return device != null && this.devicesOf(process).has(device)
   }
 
   #record(slice: number): SliceRecord | undefined {

@@ -88,6 +88,7 @@ export class Faults implements Striker, Storyteller {
       'part-primary-and-lose-its-successor': () => this.#stories.partPrimaryAndLoseItsSuccessor(),
       'die-half-done': () => this.#stories.dieHalfDone(),
       'stop-who-waits': () => this.#stories.stopWhoWaits(),
+      'lose-primary': () => this.#stories.losePrimary(),
       'lose-both': () => this.#stories.loseBoth(),
       'join-while-slow': () => this.#stories.joinWhileSlow(),
       'join-while-written': () => this.#stories.joinWhileWritten(),

@@ -58,6 +58,8 @@ const alone: Partial<RunPlan> = {
   graceMs: 60_000,
   marksIdleMs: 10_000,
   wholePercent: 3,
+  clockRates: false,
+  zeroPadding: true,
   faultMs: 6_000,
 }
 
@@ -82,7 +84,7 @@ export const planted: { [M in Mutation]?: Planted } = {
     seedsMax: 10,
   },
   'forget-a-void-role-while-its-copy-is-away': {
-    focus: { ...alone, faultEveryMs: 1_500, faults: ['stop-who-waits'] },
+    focus: { ...alone, sliceCount: 8, faultEveryMs: 1_000, faults: ['stop-who-waits'] },
     seedsMax: 10,
   },
   'keep-a-power-cycled-secondary-in-sync': { focus: { ...calm, faults: ['power-sds'] }, seedsMax: 10 },
@@ -91,7 +93,7 @@ export const planted: { [M in Mutation]?: Planted } = {
   'answer-FLUSH-after-a-loss': { focus: { ...calm, faultEveryMs: 1_500, faults: ['power-all'] }, seedsMax: 10 },
   'lock-ranges-at-the-primary-only': { focus: { ...busy, faults: ['crash-sds', 'slow-disk'] }, seedsMax: 20 },
   'copy-without-the-lock': {
-    focus: { ...alone, hotChunks: 1, depth: 8, thinkMs: 5, faultEveryMs: 800, faults: ['join-while-written'] },
+    focus: { ...alone, hotChunks: 1, depth: 8, wholePercent: 0, faultEveryMs: 500, faults: ['join-while-written'] },
     seedsMax: 10,
   },
   'answer-before-the-index-has-the-chunk': {
@@ -117,7 +119,7 @@ export const planted: { [M in Mutation]?: Planted } = {
     seedsMax: 20,
   },
   'fix-the-copies-of-a-write-when-it-begins': {
-    focus: { ...alone, hotChunks: 3, depth: 8, faultEveryMs: 800, faults: ['join-while-slow'] },
+    focus: { ...alone, hotChunks: 3, depth: 16, wholePercent: 0, faultEveryMs: 500, faults: ['join-while-slow'] },
     seedsMax: 10,
   },
   'stop-cleanly-with-unfinished-requests': {
@@ -155,8 +157,10 @@ export const planted: { [M in Mutation]?: Planted } = {
   'remove-without-a-mark': {
     focus: {
       ...alone,
-      thinkMs: 60,
-      wholePercent: 80,
+      thinkMs: 100,
+      wholeTrims: true,
+      depth: 8,
+      hotChunks: 24,
       marksIdleMs: 100,
       faultEveryMs: 1_200,
       faults: ['die-half-done'],
@@ -169,9 +173,8 @@ export const planted: { [M in Mutation]?: Planted } = {
       depth: 2,
       thinkMs: 200,
       marksIdleMs: 100,
-      faultMs: 8_000,
-      faultEveryMs: 800,
-      faults: ['power-sds'],
+      faultEveryMs: 700,
+      faults: ['lose-primary'],
     },
     seedsMax: 10,
   },
@@ -205,7 +208,7 @@ export const planted: { [M in Mutation]?: Planted } = {
     seedsMax: 20,
   },
   'swap-with-unfinished-writes': {
-    focus: { ...alone, depth: 8, faultEveryMs: 1_500, faults: ['swap-half-done'] },
+    focus: { ...alone, depth: 16, hotChunks: 24, leaseMs: 8_000, faultEveryMs: 1_000, faults: ['swap-half-done'] },
     seedsMax: 10,
   },
   'accept-an-old-answer': {
