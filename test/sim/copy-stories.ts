@@ -97,7 +97,7 @@ export class CopyStories extends Stories {
   /** A copy joins while writes are on their slow way to it; then its source dies, and it answers reads. */
   joinWhileSlow(): void {
     this.#joinWhile((source, joining) => {
-      this.network.slow(source.name, joining.name, 20)
+      this.network.slow(source.name, joining.name, 4)
       return () => this.network.heal(source.name, joining.name)
     })
   }
@@ -124,7 +124,7 @@ export class CopyStories extends Stories {
       () => this.#isOn(this.#record(slice)?.joining, copy),
       () => {
         const heal = hinder(source, copy)
-        this.teller.forMs(3_000, heal)
+        this.teller.forMs(5_000, heal)
         this.#when(
           () => this.#isOn(this.#record(slice)?.secondary, copy),
           () => {
@@ -171,19 +171,19 @@ export class CopyStories extends Stories {
       for (const other of [secondary.name, ...mdms]) this.network.heal(name, other)
     }
     this.cluster.stop(name, () => {
-      for (const mdm of mdms) this.network.drop(name, mdm)
+      for (const other of [secondary.name, ...mdms]) this.network.drop(name, other)
       heal()
       this.cluster.startIn(name, 50)
     })
     // By then it has been asked to let nothing more in.
-    this.later(320, () => this.teller.kill(this.#writer, 1_000))
+    this.later(320, () => this.teller.kill(this.#writer, 600))
     this.#when(
       () => this.#isOn(this.#record(slice)?.primary, secondary),
       () => {
         for (const mdm of mdms) this.network.mute(name, mdm)
       },
     )
-    this.#end(4_000, heal)
+    this.#end(2_000, heal)
   }
 
   // ----

@@ -119,7 +119,15 @@ export const planted: { [M in Mutation]?: Planted } = {
     seedsMax: 20,
   },
   'fix-the-copies-of-a-write-when-it-begins': {
-    focus: { ...alone, hotChunks: 3, depth: 16, wholePercent: 0, faultEveryMs: 500, faults: ['join-while-slow'] },
+    focus: {
+      ...alone,
+      hotChunks: 3,
+      depth: 16,
+      thinkMs: 5,
+      wholePercent: 0,
+      faultEveryMs: 300,
+      faults: ['join-while-slow'],
+    },
     seedsMax: 10,
   },
   'stop-cleanly-with-unfinished-requests': {
