@@ -94,17 +94,24 @@ export class CopyStories extends Stories {
     )
   }
 
-  /** A copy joins while writes are on their slow way to it; then its source dies, and it answers reads. */
+  /** Writes are on their slow way to a copy when it joins; then its source dies, and it answers reads. */
   joinWhileSlow(): void {
-    this.#joinWhile((source, joining) => {
-      this.network.slow(source.name, joining.name, 4)
+    let chunksMax = 0
+    const isNearlyFilled = (source: SimProcess) => {
+      const chunks = chunksLeft(source)
+      chunksMax = Math.max(chunksMax, chunks)
+      return chunksMax > 1 && chunks <= 1
+    }
+    this.#joinWhile(isNearlyFilled, (source, joining) => {
+      this.network.slow(source.name, joining.name, 25)
       return () => this.network.heal(source.name, joining.name)
     })
   }
 
   /** What a copy is filled with takes long to be read, and is written meanwhile; then its source dies. */
   joinWhileWritten(): void {
-    this.#joinWhile(source => {
+    const atOnce = () => true
+    this.#joinWhile(atOnce, source => {
       const { disks } = this.cluster.world.portsOfHost(source.name)
       for (const path of disks.files.keys()) disks.slow(path, 60)
       return () => {
@@ -113,15 +120,18 @@ export class CopyStories extends Stories {
     })
   }
 
-  /** A secondary dies and is back at once; `hinder` begins when it joins, and what it answers ends that. */
-  #joinWhile(hinder: (source: SimProcess, joining: SimProcess) => () => void): void {
+  /** A secondary dies and is back at once; `hinder` begins when it joins and it is time, and what it answers ends that. */
+  #joinWhile(
+    isTime: (source: SimProcess) => boolean,
+    hinder: (source: SimProcess, joining: SimProcess) => () => void,
+  ): void {
     const pair = this.#pick()
     if (pair === null) return
     const { slice, primary: source, secondary: copy } = pair
     this.tell(`${copy.name} dies, and ${source.name} when it has filled it`)
     this.teller.kill(copy, 20)
     this.#when(
-      () => this.#isOn(this.#record(slice)?.joining, copy),
+      () => this.#isOn(this.#record(slice)?.joining, copy) && isTime(source),
       () => {
         const heal = hinder(source, copy)
         this.teller.forMs(5_000, heal)
@@ -238,4 +248,11 @@ export class CopyStories extends Stories {
     }
     look()
   }
+}
+
+/** What the process has still to copy to others. */
+function chunksLeft({ daemon }: SimProcess): number {
+  let left = 0
+  for (const { name, value } of daemon?.metrics() ?? []) if (name === 'blockmesh_sds_resync_chunks_left') left += value
+  return left
 }
