@@ -103,7 +103,7 @@ export class CopyStories extends Stories {
       return chunksMax > 1 && chunks <= 1
     }
     this.#joinWhile(isNearlyFilled, (source, joining) => {
-      this.network.slow(source.name, joining.name, 25)
+      this.network.slow(source.name, joining.name, 40)
       return () => this.network.heal(source.name, joining.name)
     })
   }
