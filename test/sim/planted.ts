@@ -93,7 +93,7 @@ export const planted: { [M in Mutation]?: Planted } = {
       faultEveryMs: 500,
       faults: ['stop-who-waits'],
     },
-    seedsMax: 10,
+    seedsMax: 20,
   },
   'keep-a-power-cycled-secondary-in-sync': { focus: { ...calm, faults: ['power-sds'] }, seedsMax: 10 },
   'hide-a-loss': { focus: { ...calm, faults: ['power-all'] }, seedsMax: 10 },
