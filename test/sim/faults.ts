@@ -1,12 +1,13 @@
 import { seededRandom } from '../support/index.js'
 import type { SimCluster, SimProcess } from './cluster.js'
+import { CopyStories } from './copy-stories.js'
 import { MdmFaults } from './mdm-faults.js'
 import { MdmOperator } from './mdm-operator.js'
 import { NetworkFaults, type Striker } from './network-faults.js'
 import type { Operator } from './operator.js'
 import type { FaultKind, RunPlan } from './plan.js'
 import type { Situations } from './situations.js'
-import { Stories, type Storyteller } from './stories.js'
+import type { Storyteller } from './stories.js'
 import { isWound, type WoundKind, Wounds } from './wounds.js'
 
 /** Strikes at random moments, and heals what it has broken after a while. */
@@ -16,7 +17,7 @@ export class Faults implements Striker, Storyteller {
   readonly mdms: MdmFaults
   readonly mdmOperator: MdmOperator
   readonly #network = new NetworkFaults(this)
-  readonly #stories = new Stories(this)
+  readonly #stories = new CopyStories(this)
   isOver = false
   /** Ends of what is broken now. */
   readonly #heals = new Set<() => void>()
@@ -85,6 +86,14 @@ export class Faults implements Striker, Storyteller {
       'part-primary-and-show-it-its-successor': () => this.#stories.partPrimaryAndShowItItsSuccessor(),
       'part-primary-and-restart-its-secondary': () => this.#stories.partPrimaryAndRestartItsSecondary(),
       'part-primary-and-lose-its-successor': () => this.#stories.partPrimaryAndLoseItsSuccessor(),
+      'die-half-done': () => this.#stories.dieHalfDone(),
+      'stop-who-waits': () => this.#stories.stopWhoWaits(),
+      'lose-primary': () => this.#stories.losePrimary(),
+      'lose-both': () => this.#stories.loseBoth(),
+      'join-while-slow': () => this.#stories.joinWhileSlow(),
+      'join-while-written': () => this.#stories.joinWhileWritten(),
+      'answers-kept-back': () => this.#stories.answersKeptBack(),
+      'swap-half-done': () => this.#stories.swapHalfDone(),
       stall: () => this.#stall(),
       cut: () => this.#network.cut(),
       split: () => this.#network.split(),

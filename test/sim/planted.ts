@@ -40,6 +40,29 @@ const parted: Partial<RunPlan> = {
   faultEveryMs: 800,
 }
 
+/** One slice, one client that sends nothing again, and nothing but one kind of story. */
+const alone: Partial<RunPlan> = {
+  ...steady,
+  sdss: 3,
+  faultSets: 3,
+  spareSdss: 0,
+  sliceCount: 1,
+  sdcs: 1,
+  hasReader: false,
+  isShared: false,
+  resends: false,
+  hotChunks: 12,
+  depth: 4,
+  diskMs: 0.2,
+  leaseMs: 1_000,
+  graceMs: 60_000,
+  marksIdleMs: 10_000,
+  wholePercent: 3,
+  clockRates: false,
+  zeroPadding: true,
+  faultMs: 6_000,
+}
+
 /** Three MDMs, and somebody who changes the configuration all the time. */
 const mdms: Partial<RunPlan> = {
   ...calm,
@@ -55,41 +78,40 @@ export const planted: { [M in Mutation]?: Planted } = {
   'acknowledge-before-the-secondary': { focus: { ...busy, faults: ['cut-and-crash'] }, seedsMax: 20 },
   'ignore-the-epoch': { focus: { ...busy, faults: ['crash-sds', 'power-sds'] }, seedsMax: 10 },
   'serve-an-old-session': { focus: { ...busy, faults: ['sdc-behind-clog'] }, seedsMax: 20 },
-  'trust-freed-slots-after-a-crash': {
-    focus: { ...calm, hotChunks: 24, wholePercent: 30, faults: ['crash-sds', 'power-sds'] },
-    seedsMax: 20,
-  },
   'promote-a-joining-copy': { focus: { ...calm, faults: ['crash-sds', 'power-all'] }, seedsMax: 10 },
   'resume-after-SIGKILL-in-the-same-epoch': {
+    focus: { ...alone, faultEveryMs: 1_200, faults: ['die-half-done'] },
+    seedsMax: 10,
+  },
+  'forget-a-void-role-while-its-copy-is-away': {
     focus: {
-      ...busy,
-      sdss: 3,
-      sdcs: 1,
+      ...alone,
+      sliceCount: 8,
       hotChunks: 24,
-      diskMs: 3,
-      requestsMax: 400,
-      faultEveryMs: 250,
-      faultMs: 600,
-      resends: false,
-      faults: ['crash-host'],
+      thinkMs: 40,
+      faultMs: 12_000,
+      faultEveryMs: 500,
+      faults: ['stop-who-waits'],
     },
     seedsMax: 20,
   },
-  'forget-a-void-role-while-its-copy-is-away': { focus: { ...calm, faults: ['power-all'] }, seedsMax: 20 },
   'keep-a-power-cycled-secondary-in-sync': { focus: { ...calm, faults: ['power-sds'] }, seedsMax: 10 },
   'hide-a-loss': { focus: { ...calm, faults: ['power-all'] }, seedsMax: 10 },
   'lose-the-flush-set-with-the-SDC': { focus: { ...calm, faults: ['power-all', 'crash-sdc'] }, seedsMax: 20 },
   'answer-FLUSH-after-a-loss': { focus: { ...calm, faultEveryMs: 1_500, faults: ['power-all'] }, seedsMax: 10 },
   'lock-ranges-at-the-primary-only': { focus: { ...busy, faults: ['crash-sds', 'slow-disk'] }, seedsMax: 20 },
   'copy-without-the-lock': {
-    focus: { ...busy, hotChunks: 2, thinkMs: 4, diskMs: 3, faultEveryMs: 400, faults: ['crash-sds'] },
-    seedsMax: 30,
+    focus: { ...alone, hotChunks: 1, depth: 8, wholePercent: 0, faultEveryMs: 500, faults: ['join-while-written'] },
+    seedsMax: 10,
   },
   'answer-before-the-index-has-the-chunk': {
     focus: { ...calm, hotChunks: 24, faults: ['crash-sds', 'slow-disk'] },
     seedsMax: 20,
   },
-  'flush-the-primary-only': { focus: { ...calm, faultEveryMs: 800, faults: ['power-all', 'power-sds'] }, seedsMax: 20 },
+  'flush-the-primary-only': {
+    focus: { ...alone, faultMs: 12_000, faultEveryMs: 800, faults: ['lose-both'] },
+    seedsMax: 10,
+  },
   'join-before-the-sync': {
     focus: {
       ...steady,
@@ -106,13 +128,16 @@ export const planted: { [M in Mutation]?: Planted } = {
   },
   'fix-the-copies-of-a-write-when-it-begins': {
     focus: {
-      ...busy,
-      ...moving,
-      hotChunks: 24,
-      wholePercent: 40,
-      faults: ['add-device', 'remove-device', 'slow-link'],
+      ...alone,
+      hotChunks: 3,
+      depth: 16,
+      thinkMs: 30,
+      faultMs: 9_000,
+      wholePercent: 0,
+      faultEveryMs: 300,
+      faults: ['join-while-slow'],
     },
-    seedsMax: 30,
+    seedsMax: 10,
   },
   'stop-cleanly-with-unfinished-requests': {
     focus: {
@@ -142,32 +167,38 @@ export const planted: { [M in Mutation]?: Planted } = {
     },
     seedsMax: 30,
   },
-  'drop-the-write-intent-mark': { focus: { ...calm, marksIdleMs: 200, faults: ['power-sds'] }, seedsMax: 20 },
+  'drop-the-write-intent-mark': {
+    focus: { ...alone, thinkMs: 100, marksIdleMs: 100, faultEveryMs: 1_200, faults: ['die-half-done'] },
+    seedsMax: 10,
+  },
   'remove-without-a-mark': {
     focus: {
-      ...steady,
+      ...alone,
+      thinkMs: 100,
+      wholeTrims: true,
+      depth: 8,
       hotChunks: 24,
-      thinkMs: 40,
       marksIdleMs: 100,
-      wholePercent: 60,
-      faults: ['crash-sds', 'power-sds'],
+      faultEveryMs: 1_200,
+      faults: ['die-half-done'],
     },
-    seedsMax: 20,
+    seedsMax: 10,
   },
-  'clear-marks-without-a-sync': { focus: { ...calm, marksIdleMs: 200, faults: ['power-sds'] }, seedsMax: 20 },
+  'clear-marks-without-a-sync': {
+    focus: {
+      ...alone,
+      depth: 2,
+      thinkMs: 200,
+      marksIdleMs: 100,
+      faultEveryMs: 700,
+      faults: ['lose-primary'],
+    },
+    seedsMax: 10,
+  },
   'ignore-own-marks': { focus: { ...calm, marksIdleMs: 200, faults: ['crash-sds'] }, seedsMax: 20 },
   'ignore-the-marks-of-who-returns': {
-    focus: {
-      ...steady,
-      hotChunks: 24,
-      depth: 4,
-      marksIdleMs: 100,
-      resends: false,
-      faultMs: 8_000,
-      faultEveryMs: 300,
-      faults: ['cut-and-crash', 'crash-sdc', 'crash-host', 'slow-link'],
-    },
-    seedsMax: 30,
+    focus: { ...alone, thinkMs: 100, marksIdleMs: 100, faultEveryMs: 1_200, faults: ['die-half-done'] },
+    seedsMax: 10,
   },
   'fill-every-copy-by-marks': {
     focus: { ...calm, ...moving, marksIdleMs: 200, faultMs: 12_000, faultEveryMs: 1_500, faults: ['fault-set-away'] },
@@ -194,25 +225,12 @@ export const planted: { [M in Mutation]?: Planted } = {
     seedsMax: 20,
   },
   'swap-with-unfinished-writes': {
-    focus: {
-      ...steady,
-      depth: 8,
-      resends: false,
-      faultMs: 10_000,
-      faultEveryMs: 400,
-      faults: ['crash-sds', 'crash-sdc', 'slow-link'],
-    },
-    seedsMax: 30,
+    focus: { ...alone, depth: 16, hotChunks: 24, leaseMs: 8_000, faultEveryMs: 1_000, faults: ['swap-half-done'] },
+    seedsMax: 10,
   },
   'accept-an-old-answer': {
-    focus: {
-      ...steady,
-      depth: 8,
-      faultMs: 10_000,
-      faultEveryMs: 400,
-      faults: ['crash-sds', 'slow-link', 'restart-sds'],
-    },
-    seedsMax: 30,
+    focus: { ...alone, depth: 8, faultEveryMs: 1_500, faults: ['answers-kept-back'] },
+    seedsMax: 10,
   },
   'mdm-apply-a-repetition-again': { focus: { ...mdms, faults: ['crash-master', 'cut-master'] }, seedsMax: 10 },
   'mdm-answer-before-the-commit': { focus: { ...mdms, faults: ['crash-master', 'cut-master'] }, seedsMax: 10 },
@@ -229,4 +247,5 @@ export const plantedInTheStore: readonly Mutation[] = [
   'await-a-visible-mark',
   'clear-a-mark-that-was-touched',
   'reuse-a-slot-before-its-removal-is-durable',
+  'trust-freed-slots-after-a-crash',
 ]

@@ -157,7 +157,8 @@ export class Workload {
     const random = this.#random
     const chunk = this.#hot[random.integer(this.#hot.length)]!
     const dice = random.integer(100)
-    if (random.integer(100) < this.context.plan.wholePercent)
+    const { wholePercent, wholeTrims } = this.context.plan
+    if (random.integer(100) < wholePercent || (wholeTrims && (kind === 'trim' || kind === 'zero')))
       return this.#make(kind, chunk * chunkSectors, chunkSectors, isFua)
     const first = chunk * chunkSectors + hotSectors[random.integer(hotSectors.length)]! + random.integer(12)
     const max = dice < 80 ? 16 : dice < 97 ? 100 : 1500
