@@ -28,6 +28,8 @@ export class SmallFileSystem {
   /** Takes all the room that is left. Returns what gives it back. */
   async fill(): Promise<() => void> {
     const filler = join(this.dir, 'filler')
+    // What was freed a moment ago can be taken only when the journal has said so.
+    await execute('sync', ['-f', this.dir])
     await execute('fallocate', ['-l', '1', filler])
     for (let sizeBytes = 512 * MiB, takenBytes = 0; sizeBytes >= 4096; ) {
       const { bavail, bsize } = statfsSync(this.dir)
