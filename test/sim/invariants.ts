@@ -28,7 +28,7 @@ export class Invariants {
 
   constructor(
     readonly cluster: SimCluster,
-    /** A device has lost what it held, and the MDM cannot know yet. */
+    /** A device has lost what it held and the MDM cannot know yet, or no MDM that runs has applied what one has told. */
     readonly isExcused: () => boolean,
     readonly fail: (error: Error) => void,
   ) {}

@@ -6,6 +6,8 @@ import { Violation } from './register-checker.js'
 export class MasterWatch {
   readonly #masters = new Map<number, string>()
   readonly #digests = new Map<number, string>()
+  /** The newest entry that any MDM has ever applied, and may have told. */
+  appliedMax = 0
 
   heard(name: string, event: string, fields: Record<string, unknown>): void {
     if (event === 'mdm.diverged' || event === 'mdm.digestsDiffer')
@@ -23,6 +25,7 @@ export class MasterWatch {
     const before = this.#digests.get(index)
     if (before !== undefined && before !== digest) throw new Violation(`entry ${index} has another outcome at ${name}`)
     this.#digests.set(index, digest)
+    this.appliedMax = Math.max(this.appliedMax, index)
   }
 }
 

@@ -109,7 +109,7 @@ export class Run {
     this.faults.start()
     new Invariants(
       cluster,
-      () => this.faults.wounds.isOpen,
+      () => this.faults.wounds.isOpen || (cluster.map?.version ?? 0) < this.#masters.appliedMax,
       error => this.fail(error),
     ).start()
     await this.#until(plan.faultMs, () => false)
