@@ -117,12 +117,16 @@ export class SimCluster {
     return this.ofRole('mdm').flatMap(({ name, daemon }) => (daemon ? [[name, daemon as MdmDaemon]] : []))
   }
 
-  /** The newest configuration that any MDM has; null while none runs. */
+  /** The newest configuration that any MDM has; null while none runs that has all that was seen before. */
   get map(): ClusterMap | null {
     let newest: ClusterMap | null = null
-    for (const [, { map }] of this.mdmDaemons) if (map !== null && map.version > (newest?.version ?? -1)) newest = map
+    for (const [, { map }] of this.mdmDaemons)
+      if (map !== null && map.version >= Math.max(this.#versionSeen, newest?.version ?? 0)) newest = map
+    this.#versionSeen = newest?.version ?? this.#versionSeen
     return newest
   }
+  /** Of `map`, the last time; an MDM that lags, or stands by and knows nothing, does not take it back. */
+  #versionSeen = 0
   /** Whoever is master and has been for the longest term; null: nobody. */
   get master(): { name: string; daemon: MdmDaemon } | null {
     const masters = this.mdmDaemons.flatMap(([name, daemon]) => (daemon.mdm ? [{ name, daemon }] : []))

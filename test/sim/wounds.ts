@@ -127,6 +127,7 @@ export class Wounds {
       await this.operator.sleep(1_500)
       await this.operator.persist(async () => this.cluster.master !== null)
       await this.operator.sleep(1_500)
+      await this.operator.persist(async () => this.cluster.master !== null && this.cluster.map !== null)
       if (kind === 'read-error') this.operator.reached('blocks could not be read')
       if (this.#hasFailed(device)) {
         this.operator.reached(kind === 'host-full' ? 'device failed as its host was full' : 'device failed')
