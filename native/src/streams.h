@@ -17,7 +17,7 @@ struct Stream {
   uint32_t id = 0;
   int fd = -1;
   uv_poll_t poll{};
-  /// What libuv watches for now.
+  /// The events that libuv is asked to watch.
   int watched = 0;
   /// Where the next read goes: memory of JavaScript's, which keeps it alive.
   char* memory = nullptr;
