@@ -228,7 +228,20 @@ class SdsDaemon implements Daemon {
     this.#context.peers.mapChanged()
     for (const resync of this.#resyncs.values()) resync.update()
     this.#endpoint.unpark()
+    this.#releaseRemoved(map)
     this.#lookForMissing()
+  }
+
+  /** The master that removed a device may not have come to ask for it. */
+  #releaseRemoved(map: ClusterMap): void {
+    for (const device of this.#context.devices.values()) {
+      const wasInMap = device.isInMap
+      device.isInMap = map.tables.devices.has(device.id)
+      if (!wasInMap || device.isInMap) continue
+      this.#shelf
+        .release(device.id)
+        .catch(error => this.ports.log.warn('sds.device-not-released', { deviceId: device.id, reason: String(error) }))
+    }
   }
 
   async #serve<N extends keyof SdsRequests>(name: N, params: SdsRequests[N]): Promise<unknown> {

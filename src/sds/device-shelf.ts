@@ -52,6 +52,7 @@ export class DeviceShelf {
     return this.#inTurn(() => this.#grow(deviceId))
   }
 
+  /** Closes the device and clears its label; nothing where it is not open, or not any more. */
   release(deviceId: DeviceId): Promise<SdsAnswers['releaseDevice']> {
     return this.#inTurn(() => this.#release(deviceId))
   }
@@ -229,7 +230,8 @@ export class DeviceShelf {
 
   async #release(deviceId: DeviceId): Promise<SdsAnswers['releaseDevice']> {
     const { context, ports, direct } = this.options
-    const device = this.#openDevice(deviceId)
+    const device = context.devices.get(deviceId)
+    if (device === undefined) return {}
     await this.#close(device)
     const disk = await ports.disks.open(device.store.path, { direct })
     try {

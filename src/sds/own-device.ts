@@ -12,6 +12,8 @@ export class OwnDevice {
   readonly active = new Set<DeviceRequest>()
   /** The MDM has confirmed that this process has the device open. */
   registered = false
+  /** A map that this process has seen names it: once one does not, it has been removed from the system. */
+  isInMap = false
   /** Why the device could not be changed; null: it can. */
   failure: string | null = null
   /** Roles that an unclean stop made void, by slice: up to and with this epoch. */

@@ -15,6 +15,10 @@ const seeds: Record<number, string> = {
   37: 'a slow answer to hello was taken for an MDM that had gone back in time',
   59: 'as 25, after power losses of single SDSs',
   86: 'as 25, with a pool that is full',
+  6000061: 'the operator believed an MDM that knew nothing, and left a failed device as it was',
+  6000219:
+    'a device was removed, and the master that was to have it released was deposed: its SDS kept it open for ever',
+  6000234: 'a device failed where the pool could not do without it',
   3416: 'killed, started, and stopped before it met the MDM: its device counted as cleanly stopped',
 }
 

@@ -90,6 +90,9 @@ export class Wounds {
     if (this.cluster.master === null) return false
     for (const { state, waiting } of map.tables.devices.values()) if (state !== 'ready' || waiting) return false
     for (const { maintenance, removing } of map.tables.sdss.values()) if (maintenance || removing) return false
+    // Two are left when a device is removed, to be replaced: with fewer the pool could not do without it.
+    const units = [...map.tables.devices.values()].map(({ sdsId }) => map.tables.sdss.get(sdsId)?.faultSetId ?? sdsId)
+    if (new Set(units).size < 3) return false
     for (const records of map.slices.values())
       for (const { secondary, joining } of records) if (secondary === null || joining !== null) return false
     return true

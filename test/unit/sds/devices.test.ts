@@ -88,22 +88,25 @@ t.test('devices: a foreign one is left alone; prepared again the same device is 
   await cluster.end()
 })
 
-t.test('devices: a released one is blank, and its sessions end', async t => {
-  const cluster = await Cluster.start()
-  const client = await cluster.client(1)
-  cluster.mdm.commit([
-    { kind: 'dropSlices', poolId: cluster.mdm.map.tables.pools.values().next().value!.id },
-    { kind: 'drop', table: 'devices', id: deviceIdOf(1) },
-  ])
-  await cluster.settled()
-  await cluster.clock.finish(cluster.mdm.ask(sdsIdOf(1), 'releaseDevice', { deviceId: deviceIdOf(1) }))
-  await cluster.until(() => client.closedBecause !== null)
-  await cluster.stop(1)
-  await cluster.boot(1)
-  await cluster.clock.runFor(2_000)
-  t.equal(cluster.metric(1, 'device_slots'), 0)
-  await cluster.end()
-})
+t.test(
+  'devices: one that the map drops is released, whether or not the MDM asks for it: it is blank, and its sessions end',
+  async t => {
+    const cluster = await Cluster.start()
+    const client = await cluster.client(1)
+    cluster.mdm.commit([
+      { kind: 'dropSlices', poolId: cluster.mdm.map.tables.pools.values().next().value!.id },
+      { kind: 'drop', table: 'devices', id: deviceIdOf(1) },
+    ])
+    await cluster.settled()
+    await cluster.until(() => client.closedBecause !== null)
+    await cluster.clock.finish(cluster.mdm.ask(sdsIdOf(1), 'releaseDevice', { deviceId: deviceIdOf(1) }))
+    await cluster.stop(1)
+    await cluster.boot(1)
+    await cluster.clock.runFor(2_000)
+    t.equal(cluster.metric(1, 'device_slots'), 0)
+    await cluster.end()
+  },
+)
 
 t.test('system: an SDS of another system ends with the error that names both', async t => {
   const cluster = await Cluster.start()
