@@ -57,6 +57,17 @@ export interface RunPlan {
   spareSdss: number
 }
 
+/** What is aimed at the MDMs as a cluster. */
+export const mdmFaultKinds = [
+  'crash-master',
+  'power-mdms',
+  'stall-master',
+  'cut-master',
+  'split-mdms',
+  'switch-ownership',
+  'switch-mode',
+  'replace-mdm',
+] as const
 /** Everything that may go wrong. Each run switches a subset on. */
 export const faultKinds = [
   'crash-sds',
@@ -104,14 +115,7 @@ export const faultKinds = [
   'grow-volume',
   'passing-volume',
   'policies',
-  'crash-master',
-  'power-mdms',
-  'stall-master',
-  'cut-master',
-  'split-mdms',
-  'switch-ownership',
-  'switch-mode',
-  'replace-mdm',
+  ...mdmFaultKinds,
 ] as const
 /** Stories that are told only where a planted bug is looked for. */
 export const aimedFaultKinds = [

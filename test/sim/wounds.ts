@@ -1,7 +1,7 @@
 import type { Device } from '../../src/model/index.js'
 import { poolName, type SimCluster } from './cluster.js'
 import type { Operator } from './operator.js'
-import type { FaultKind } from './plan.js'
+import { type FaultKind, mdmFaultKinds } from './plan.js'
 
 export const woundKinds = ['read-error', 'write-error', 'sync-error', 'host-full', 'device-emptied'] as const
 export type WoundKind = (typeof woundKinds)[number]
@@ -15,14 +15,7 @@ const harmless: readonly FaultKind[] = [
   'crash-mdm',
   'restart-mdm',
   'power-mdm',
-  'crash-master',
-  'power-mdms',
-  'stall-master',
-  'cut-master',
-  'split-mdms',
-  'switch-ownership',
-  'switch-mode',
-  'replace-mdm',
+  ...mdmFaultKinds,
 ]
 
 const failedWithinMs = 4_000

@@ -5,6 +5,7 @@ import type { Connection } from '../../../src/ports/index.js'
 import type { AnswerOf, ClusterReport, ControlMessage, MdmRequestName, MdmRequests } from '../../../src/wire/control.js'
 import { SimWorld } from '../../support/index.js'
 import type { ProcessClock } from '../../support/sim-clock.js'
+import { Asked } from './asked.js'
 import { mdmConfig } from './harness.js'
 
 const at = (index: number) => ({ host: `mdm-${index}`, port: 9011 })
@@ -106,8 +107,7 @@ export class ClusterBench {
 export class ClusterTool {
   readonly connection: Connection<ControlMessage>
   closed: string | null = null
-  readonly #waiting = new Map<number, (message: ControlMessage) => void>()
-  #nextId = 1
+  readonly #asked = new Asked()
 
   constructor(
     readonly bench: ClusterBench,
@@ -117,14 +117,11 @@ export class ClusterTool {
   ) {
     this.connection = bench.world.network.linkOf(name).connectControl(at(index), {
       onMessage: message => {
-        if (message.kind !== 'answer') return
-        this.#waiting.get(message.id)?.(message)
-        this.#waiting.delete(message.id)
+        if (message.kind === 'answer') this.#asked.take(message)
       },
       onClose: reason => {
         this.closed = reason
-        const error = { code: 'CLOSED', context: { reason } } as never
-        for (const [id, take] of this.#waiting) take({ kind: 'answer', id, error })
+        this.#asked.end(reason)
       },
     })
   }
@@ -135,14 +132,8 @@ export class ClusterTool {
   }
 
   /** Sends now; rejects with the error as it came over the wire. */
-  send(name: string, params: unknown, id = this.#nextId++): Promise<unknown> {
-    return new Promise((resolve, reject) => {
-      this.#waiting.set(id, message => {
-        if (message.kind === 'answer' && 'error' in message) reject(message.error)
-        else if (message.kind === 'answer') resolve(message.result)
-      })
-      this.connection.send({ kind: 'request', id, name, params })
-    })
+  send(name: string, params: unknown, id?: number): Promise<unknown> {
+    return this.#asked.send(this.connection, name, params, id)
   }
 
   ask<N extends MdmRequestName>(name: N, params: MdmRequests[N], id?: number): Promise<AnswerOf<N>> {

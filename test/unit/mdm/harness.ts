@@ -6,6 +6,7 @@ import { applyDelta, type ClusterMap, emptyMap, type MapDelta } from '../../../s
 import type { Connection, Daemon, Log, LogFields } from '../../../src/ports/index.js'
 import type { AnswerOf, ControlMessage, MdmRequestName, MdmRequests, OpenedDevice } from '../../../src/wire/control.js'
 import { SimWorld } from '../../support/index.js'
+import { Asked } from './asked.js'
 
 export const mdmConfig: MdmConfig = {
   name: 'mdm-1',
@@ -76,8 +77,7 @@ export class Talker {
   readonly requests: string[] = []
   /** Reports every second, as an SDS does. */
   reports = true
-  readonly #waiting = new Map<number, (message: ControlMessage) => void>()
-  #nextId = 1
+  readonly #asked = new Asked()
 
   constructor(
     readonly bench: Bench,
@@ -99,14 +99,8 @@ export class Talker {
   }
 
   /** Sends now; the promise settles with the answer. Errors reject with the wire error. */
-  send(name: string, params: unknown, id = this.#nextId++): Promise<unknown> {
-    return new Promise((resolve, reject) => {
-      this.#waiting.set(id, message => {
-        if (message.kind === 'answer' && 'error' in message) reject(message.error)
-        else if (message.kind === 'answer') resolve(message.result)
-      })
-      this.connection.send({ kind: 'request', id, name, params })
-    })
+  send(name: string, params: unknown, id?: number): Promise<unknown> {
+    return this.#asked.send(this.connection, name, params, id)
   }
 
   /** Asks and lets time pass until the answer is there. */
@@ -119,10 +113,8 @@ export class Talker {
   }
 
   #take(message: ControlMessage): void {
-    if (message.kind === 'answer') {
-      this.#waiting.get(message.id)?.(message)
-      this.#waiting.delete(message.id)
-    } else if (message.kind === 'request') this.#serve(message)
+    if (message.kind === 'answer') this.#asked.take(message)
+    else if (message.kind === 'request') this.#serve(message)
     else if (message.name === 'adopted') this.adopted++
     else if (message.name === 'map') this.#learn(message.params as { whole: boolean; deltas: MapDelta[] })
   }
