@@ -144,6 +144,9 @@ void Streams::close(const Napi::CallbackInfo& info) {
 
 void Streams::drop(Stream& stream) {
   stream.isClosed = true;
+  // What has failed between two turns is told at the end of the next one, when the number may be somebody else's.
+  pending_.erase(std::remove_if(pending_.begin(), pending_.end(), [&](const Event& e) { return e.id == stream.id; }),
+                 pending_.end());
   uv_poll_stop(&stream.poll);
   ::close(stream.fd);
   // Its number is somebody else's only when nothing of this turn can name it any more.
