@@ -69,7 +69,7 @@ export class ConfigLoad {
   async #run(): Promise<void> {
     while (!this.#isOver) {
       await this.#step()
-      await this.#sleep(this.random.integer(60))
+      await this.#sleep(this.random.integer(150))
     }
     while (!(await this.#look())) await this.#sleep(200)
   }

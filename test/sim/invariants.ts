@@ -3,7 +3,7 @@ import { numberOfId } from '../../src/base/ids.js'
 import { chunkBytes } from '../../src/base/units.js'
 import { slotOffsetOf } from '../../src/core/store/index.js'
 import type { ClusterMap, SliceRecord } from '../../src/model/index.js'
-import type { MemoryFile } from '../support/index.js'
+import { type MemoryFile, pageBytes } from '../support/index.js'
 import type { SimCluster } from './cluster.js'
 import { Violation } from './register-checker.js'
 
@@ -112,17 +112,12 @@ function namesOf(contents: Iterable<Content>, volume: number): Set<string> {
 /** Where the two differ; null: nowhere. A chunk without a slot is all zeroes. */
 function differenceOf(one: Content, two: Content, name: string): number | null {
   const [a, b] = [one.slots.get(name), two.slots.get(name)]
-  const pages = new Set([...pagesOf(one.file, a), ...pagesOf(two.file, b)])
-  for (const page of pages) {
-    const [left, right] = [one, two].map(({ file }, index) => {
-      const slot = index === 0 ? a : b
-      return slot === undefined ? Buffer.alloc(pageBytes) : file.peek(slotOffsetOf(slot) + page, pageBytes)
-    }) as [Buffer, Buffer]
-    if (!left.equals(right)) return page
+  for (let at = 0; at < chunkBytes; at += pageBytes) {
+    const left = a === undefined ? undefined : one.file.pageAt(slotOffsetOf(a) + at)
+    const right = b === undefined ? undefined : two.file.pageAt(slotOffsetOf(b) + at)
+    if (left !== right && !(left ?? hole).equals(right ?? hole)) return at
   }
   return null
 }
 
-const pageBytes = 4096
-const pagesOf = (file: MemoryFile, slot: number | undefined): number[] =>
-  slot === undefined ? [] : file.pagesWithin(slotOffsetOf(slot), chunkBytes)
+const hole = Buffer.alloc(pageBytes)

@@ -8,7 +8,7 @@ import type { RunReport } from './worker.js'
 const usage = `npm run sim -- --seed N [--verbose]     plays one seed and prints what happened
 npm run sim -- --seeds A..B             plays these seeds
 npm run sim -- --minutes M [--from S]   plays new seeds for so long, and fails if a situation was never reached
-          --workers 2   --mutation NAME (plants a bug; see src/base/mutation.ts)`
+          --workers 2   --whole (no short stories)   --mutation NAME (plants a bug; see src/base/mutation.ts)`
 
 /** After so many seeds every situation that is expected has to have been reached. */
 const situationsAfterSeeds = 300
@@ -21,6 +21,7 @@ const { values } = parseArgs({
     from: { type: 'string' },
     workers: { type: 'string', default: '2' },
     mutation: { type: 'string' },
+    whole: { type: 'boolean' },
     verbose: { type: 'boolean', default: false },
   },
 })
@@ -43,7 +44,7 @@ function fail(sentence: string): never {
 }
 
 async function one(seed: number): Promise<void> {
-  const result = await play(seed, { verbose: values.verbose, mutation })
+  const result = await play(seed, { verbose: values.verbose, mutation, isWhole: values.whole })
   for (const line of result.lines) console.log(line)
   console.log(`\nseed ${seed}: ${result.failure === null ? 'as promised' : result.failure.stack}`)
   console.log(`hash ${result.hash}, ${result.acknowledged} changes acknowledged, ${result.checked} reads checked`)
@@ -59,6 +60,7 @@ async function many(first: number, isWanted: (seed: number) => boolean): Promise
   await campaign({
     workers: Number(values.workers),
     mutation,
+    isWhole: values.whole,
     next: () => (isWanted(seed) ? seed++ : null),
     onReport: report => {
       sums.runs++

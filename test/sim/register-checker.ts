@@ -1,3 +1,5 @@
+import { chunkBytes } from '../../src/base/units.js'
+
 /**
  * What a volume promises, sector by sector: each is a linearizable register over stamped writes. The checker keeps, for
  * each sector, every value that it may hold now. It errs on the side of too many: whatever it finds is a violation.
@@ -5,6 +7,7 @@
  * Moments are ticks: each start and end of a request is later than all before.
  */
 export const sectorBytes = 512
+export const chunkSectors = chunkBytes / sectorBytes
 
 export type RequestKind = 'read' | 'write' | 'trim' | 'zero' | 'flush'
 
@@ -38,7 +41,10 @@ interface Candidate {
   buriedBeforeLossAt: number
 }
 
-interface Sector {
+/** Sectors side by side, in one chunk, that have had the same fate: whatever concerns only some of them splits them. */
+interface Run {
+  first: number
+  end: number
   candidates: Candidate[]
   /** Open orphans. */
   orphans: CheckedRequest[]
@@ -53,7 +59,9 @@ export class Violation extends Error {
 }
 
 export class RegisterChecker {
-  readonly #sectors = new Map<number, Sector>()
+  /** In order, without overlaps; sectors between them were never touched. */
+  readonly #runs: Run[] = []
+  readonly #chunks = new Set<number>()
   #tick = 1
   /** Everything answered before this moment is durable. */
   #flushedAt = 0
@@ -67,8 +75,9 @@ export class RegisterChecker {
     return ++this.#tick
   }
 
-  get sectors(): Iterable<number> {
-    return this.#sectors.keys()
+  /** The chunks that were touched, in the order of their first touch. */
+  get chunks(): ReadonlySet<number> {
+    return this.#chunks
   }
 
   begin(request: CheckedRequest): void {
@@ -76,8 +85,8 @@ export class RegisterChecker {
     if (request.kind === 'read') this.#reads.add(request)
     if (request.kind === 'read' || request.kind === 'flush') return
     const value = writtenBy(request)
-    for (let i = 0; i < request.sectorCount; i++) {
-      const candidate = candidateOf(this.#sector(request.firstSector + i), value)
+    for (const run of this.#runsOf(request)) {
+      const candidate = candidateOf(run, value)
       candidate.open++
       candidate.goneAt = forEver
       candidate.buriedAt = forEver
@@ -89,18 +98,17 @@ export class RegisterChecker {
   wrote(request: CheckedRequest): void {
     const now = this.tick()
     const value = writtenBy(request)
-    for (let i = 0; i < request.sectorCount; i++) {
-      const sector = this.#sector(request.firstSector + i)
-      this.#settleOrphans(sector, request, null)
-      const own = this.#close(sector, value, now)
-      if (request.begunAt <= sector.lossAt) continue
-      for (const candidate of sector.candidates) {
+    for (const run of this.#runsOf(request)) {
+      this.#settleOrphans(run, request, null)
+      const own = this.#close(run, value, now)
+      if (request.begunAt <= run.lossAt) continue
+      for (const candidate of run.candidates) {
         if (candidate === own || candidate.open > 0 || candidate.lastAt >= request.begunAt) continue
         if (candidate.goneAt === forEver) candidate.goneAt = now
         if (request.isFua) candidate.buriedAt = -1
         else if (candidate.buriedAt === forEver) candidate.buriedAt = now
       }
-      this.#forget(sector)
+      this.#forget(run)
     }
   }
 
@@ -109,8 +117,7 @@ export class RegisterChecker {
     const now = this.tick()
     this.#reads.delete(request)
     if (request.kind === 'read' || request.kind === 'flush') return
-    for (let i = 0; i < request.sectorCount; i++)
-      this.#close(this.#sector(request.firstSector + i), writtenBy(request), now)
+    for (const run of this.#runsOf(request)) this.#close(run, writtenBy(request), now)
   }
 
   /** Its SDC was killed and nobody sends it again. */
@@ -118,35 +125,42 @@ export class RegisterChecker {
     request.isOrphan = true
     this.#reads.delete(request)
     if (request.kind === 'read' || request.kind === 'flush') return
-    for (let i = 0; i < request.sectorCount; i++) this.#sector(request.firstSector + i).orphans.push(request)
+    for (const run of this.#runsOf(request)) run.orphans.push(request)
   }
 
   /** Throws a Violation if the bytes are not what the sectors may have held during the request. */
   read(request: CheckedRequest, bytes: Buffer): void {
     const now = this.tick()
     this.#reads.delete(request)
-    for (let i = 0; i < request.sectorCount; i++) {
-      const number = request.firstSector + i
-      const sector = this.#sector(number)
-      const value = stampAt(bytes, i * sectorBytes, number)
-      const seen = sector.candidates.find(candidate => candidate.value === value)
-      if (seen === undefined || seen.goneAt <= request.begunAt)
-        throw new Violation(`${this.name} sector ${number}: read ${request.id} returned ${say(value)}; ${tell(sector)}`)
-      this.#settleOrphans(sector, request, value)
-      if (request.begunAt <= sector.lossAt) continue
-      for (const candidate of sector.candidates)
-        if (candidate !== seen && candidate.open === 0 && candidate.lastAt < request.begunAt)
-          candidate.goneAt = Math.min(candidate.goneAt, now)
+    const endSector = request.firstSector + request.sectorCount
+    for (let first = request.firstSector; first < endSector; ) {
+      const valueAt = (sector: number) => stampAt(bytes, (sector - request.firstSector) * sectorBytes, sector)
+      const value = valueAt(first)
+      let end = first + 1
+      while (end < endSector && valueAt(end) === value) end++
+      for (const run of this.#runsBetween(first, end)) this.#saw(run, value, request, now)
+      first = end
     }
+  }
+
+  #saw(run: Run, value: number, request: CheckedRequest, now: number): void {
+    const seen = run.candidates.find(candidate => candidate.value === value)
+    if (seen === undefined || seen.goneAt <= request.begunAt)
+      throw new Violation(`${this.name} sector ${run.first}: read ${request.id} returned ${say(value)}; ${tell(run)}`)
+    this.#settleOrphans(run, request, value)
+    if (request.begunAt <= run.lossAt) return
+    for (const candidate of run.candidates)
+      if (candidate !== seen && candidate.open === 0 && candidate.lastAt < request.begunAt)
+        candidate.goneAt = Math.min(candidate.goneAt, now)
   }
 
   /** A FLUSH that began at `begunAt` was answered well. */
   flushed(request: CheckedRequest): void {
     const now = this.tick()
-    for (const sector of this.#sectors.values()) {
-      if (sector.lossAt <= request.begunAt) continue
+    for (const run of this.#runs) {
+      if (run.lossAt <= request.begunAt) continue
       // The loss came while it was under way: what it covers was durable by then, or it would have said otherwise.
-      for (const candidate of sector.candidates)
+      for (const candidate of run.candidates)
         if (candidate.buriedBeforeLossAt < request.begunAt && candidate.open === 0) {
           candidate.goneAt = Math.min(candidate.goneAt, now)
           candidate.buriedAt = candidate.buriedBeforeLossAt
@@ -155,13 +169,16 @@ export class RegisterChecker {
     this.#flushedAt = Math.max(this.#flushedAt, request.begunAt)
   }
 
-  /** The slice went on from a copy that may have lost unsynced writes: what was not flushed may come back as it was. */
-  lost(holds: (sector: number) => boolean): void {
+  /**
+   * The slice went on from a copy that may have lost unsynced writes: what was not flushed may come back as it was.
+   * `holds`: whether a chunk is the slice's.
+   */
+  lost(holds: (chunk: number) => boolean): void {
     const now = this.tick()
-    for (const [number, sector] of this.#sectors) {
-      if (!holds(number)) continue
-      sector.lossAt = now
-      for (const candidate of sector.candidates)
+    for (const run of this.#runs) {
+      if (!holds(Math.floor(run.first / chunkSectors))) continue
+      run.lossAt = now
+      for (const candidate of run.candidates)
         if (candidate.buriedAt >= this.#flushedAt) {
           candidate.buriedBeforeLossAt = Math.min(candidate.buriedBeforeLossAt, candidate.buriedAt)
           candidate.goneAt = forEver
@@ -170,25 +187,47 @@ export class RegisterChecker {
     }
   }
 
-  #sector(number: number): Sector {
-    let sector = this.#sectors.get(number)
-    if (sector === undefined) {
-      const zero: Candidate = {
-        value: 0,
-        open: 0,
-        lastAt: 0,
-        goneAt: forEver,
-        buriedAt: forEver,
-        buriedBeforeLossAt: forEver,
-      }
-      sector = { candidates: [zero], orphans: [], lossAt: 0 }
-      this.#sectors.set(number, sector)
-    }
-    return sector
+  #runsOf({ firstSector, sectorCount }: CheckedRequest): Run[] {
+    return this.#runsBetween(firstSector, firstSector + sectorCount)
   }
 
-  #close(sector: Sector, value: number, lastAt: number): Candidate {
-    const candidate = candidateOf(sector, value)
+  /** The runs that make up exactly these sectors. */
+  #runsBetween(first: number, end: number): Run[] {
+    if (first === end) return []
+    const from = this.#cutAt(first)
+    let to = from
+    let at = first
+    // Each step either takes the run that begins at `at` or fills the gap there.
+    for (; at < end; to++) {
+      const next = this.#runs[to]
+      if (next === undefined || next.first > at) {
+        const chunk = Math.floor(at / chunkSectors)
+        this.#chunks.add(chunk)
+        this.#runs.splice(to, 0, untouched(at, Math.min(end, next?.first ?? end, (chunk + 1) * chunkSectors)))
+      } else if (next.end > end) this.#cutAt(end)
+      at = this.#runs[to]!.end
+    }
+    return this.#runs.slice(from, to)
+  }
+
+  /** No run goes over `sector`; returns which is the first behind it. */
+  #cutAt(sector: number): number {
+    let low = 0
+    for (let high = this.#runs.length; low < high; ) {
+      const middle = (low + high) >> 1
+      if (this.#runs[middle]!.end <= sector) low = middle + 1
+      else high = middle
+    }
+    const run = this.#runs[low]
+    if (run === undefined || run.first >= sector) return low
+    const candidates = run.candidates.map(candidate => ({ ...candidate }))
+    this.#runs.splice(low, 0, { ...run, end: sector, candidates, orphans: [...run.orphans] })
+    run.first = sector
+    return low + 1
+  }
+
+  #close(run: Run, value: number, lastAt: number): Candidate {
+    const candidate = candidateOf(run, value)
     candidate.open--
     candidate.lastAt = Math.max(candidate.lastAt, lastAt)
     return candidate
@@ -198,25 +237,25 @@ export class RegisterChecker {
    * A newer process of the orphans' SDC was served at this sector, so the older one's session was over: what it had not
    * begun is never applied, what it had begun was finished before.
    */
-  #settleOrphans(sector: Sector, request: CheckedRequest, seen: number | null): void {
-    if (sector.orphans.length === 0) return
-    sector.orphans = sector.orphans.filter(orphan => {
+  #settleOrphans(run: Run, request: CheckedRequest, seen: number | null): void {
+    if (run.orphans.length === 0) return
+    run.orphans = run.orphans.filter(orphan => {
       if (orphan.sdc !== request.sdc || orphan.process >= request.process) return true
       const value = writtenBy(orphan)
-      this.#close(sector, value, request.begunAt - (value === seen ? 0 : 0.5))
+      this.#close(run, value, request.begunAt - (value === seen ? 0 : 0.5))
       return false
     })
   }
 
   /** What can neither be read nor come back. */
-  #forget(sector: Sector): void {
-    if (sector.candidates.length < 8) return
+  #forget(run: Run): void {
+    if (run.candidates.length < 8) return
     let oldestRead = this.#tick
     for (const read of this.#reads) {
       oldestRead = read.begunAt
       break
     }
-    sector.candidates = sector.candidates.filter(
+    run.candidates = run.candidates.filter(
       ({ open, goneAt, buriedAt }) => open > 0 || goneAt >= oldestRead || buriedAt >= this.#flushedAt,
     )
   }
@@ -224,17 +263,28 @@ export class RegisterChecker {
 
 const writtenBy = (request: CheckedRequest): number => (request.kind === 'write' ? request.id : 0)
 
-function candidateOf(sector: Sector, value: number): Candidate {
-  for (const candidate of sector.candidates) if (candidate.value === value) return candidate
-  const candidate: Candidate = {
-    value,
-    open: 0,
-    lastAt: 0,
-    goneAt: forEver,
-    buriedAt: forEver,
-    buriedBeforeLossAt: forEver,
-  }
-  sector.candidates.push(candidate)
+const newCandidate = (value: number): Candidate => ({
+  value,
+  open: 0,
+  lastAt: 0,
+  goneAt: forEver,
+  buriedAt: forEver,
+  buriedBeforeLossAt: forEver,
+})
+
+/** Zeroes, and nothing has happened yet. */
+const untouched = (first: number, end: number): Run => ({
+  first,
+  end,
+  candidates: [newCandidate(0)],
+  orphans: [],
+  lossAt: 0,
+})
+
+function candidateOf(run: Run, value: number): Candidate {
+  for (const candidate of run.candidates) if (candidate.value === value) return candidate
+  const candidate = newCandidate(value)
+  run.candidates.push(candidate)
   return candidate
 }
 
@@ -266,7 +316,7 @@ function say(value: number): string {
   return value === misplaced ? "another sector's bytes" : value === 0 ? 'zeroes' : `write ${value}`
 }
 
-function tell({ candidates, lossAt }: Sector): string {
+function tell({ candidates, lossAt }: Run): string {
   const list = candidates.map(({ value, open, lastAt, goneAt, buriedAt }) => {
     const until = goneAt === forEver ? '' : ` gone ${goneAt}`
     return `${say(value)} [last ${open > 0 ? 'open' : lastAt}${until}${buriedAt === forEver ? '' : ` buried ${buriedAt}`}]`

@@ -285,7 +285,8 @@ export class Run {
     for (const workload of this.#workloads) {
       workload.lost(slice)
       const checker = this.#checkers.get(workload.volume)!
-      checker.lost(sector => workload.sliceOf(Math.floor(sector / 2048)) === slice)
+      const slices = new Map([...checker.chunks].map(chunk => [chunk, workload.sliceOf(chunk)]))
+      checker.lost(chunk => slices.get(chunk) === slice)
     }
   }
 

@@ -14,10 +14,10 @@ export interface RunReport {
   virtualMs: number
 }
 
-const { mutation } = workerData as { mutation: Mutation | null }
+const { mutation, isWhole } = workerData as { mutation: Mutation | null; isWhole?: boolean | undefined }
 
 parentPort!.on('message', (seed: number) => {
-  void play(seed, { mutation }).then(({ failure, situations, lines: _, ...result }) => {
+  void play(seed, { mutation, isWhole }).then(({ failure, situations, lines: _, ...result }) => {
     const report: RunReport = { ...result, failure: failure?.message ?? null, situations: [...situations.counts] }
     parentPort!.postMessage(report)
   })

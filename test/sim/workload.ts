@@ -1,10 +1,10 @@
-import { chunkBytes } from '../../src/base/units.js'
 import type { BlockBackend, NbdErrno } from '../../src/sdc/nbd/index.js'
 import { seededRandom } from '../support/index.js'
 import type { SimCluster, SimProcess } from './cluster.js'
 import type { RunPlan } from './plan.js'
 import {
   type CheckedRequest,
+  chunkSectors,
   type RegisterChecker,
   type RequestKind,
   sectorBytes,
@@ -13,7 +13,6 @@ import {
 } from './register-checker.js'
 import type { Situations } from './situations.js'
 
-const chunkSectors = chunkBytes / sectorBytes
 /** Places in a chunk at which requests gather, so that they overlap. */
 const hotSectors = [0, 8, 100, 1024, 2040]
 const volumeChunks = 8192
@@ -78,9 +77,7 @@ export class Workload {
     return this.#open.size
   }
   get chunks(): ReadonlySet<number> {
-    const chunks = new Set<number>()
-    for (const sector of this.checker.sectors) chunks.add(Math.floor(sector / chunkSectors))
-    return chunks
+    return this.checker.chunks
   }
 
   start(): void {

@@ -1,9 +1,15 @@
 import { chunkBytes, volumeStepBytes } from '../../src/base/units.js'
 import type { Random } from '../../src/ports/random.js'
-import { type CheckedRequest, RegisterChecker, sectorBytes, stampSectors, Violation } from '../sim/register-checker.js'
+import {
+  type CheckedRequest,
+  chunkSectors,
+  RegisterChecker,
+  sectorBytes,
+  stampSectors,
+  Violation,
+} from '../sim/register-checker.js'
 import { NbdClient, type NbdCommand } from './nbd-client.js'
 
-const chunkSectors = chunkBytes / sectorBytes
 const volumeChunks = volumeStepBytes / chunkBytes
 /** Places in a chunk at which requests gather, so that they overlap. */
 const hotSectors = [0, 5, 8, 100, 1024, 2040]
@@ -102,10 +108,8 @@ export class Load {
 
   /** Reads everything that was ever touched, and compares it. */
   async readAll(withinMs: number): Promise<void> {
-    const chunks = new Set<number>()
-    for (const sector of this.checker.sectors) chunks.add(Math.floor(sector / chunkSectors))
     const endMs = performance.now() + withinMs
-    const queue = [...chunks].sort((a, b) => a - b)
+    const queue = [...this.checker.chunks].sort((a, b) => a - b)
     await Promise.all(
       this.#connections.map(async connection => {
         for (let chunk = queue.shift(); chunk !== undefined; chunk = queue.shift()) {

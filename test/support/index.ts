@@ -1,5 +1,5 @@
 export { MemoryDisks, memoryDisks } from './memory-disks.js'
-export { MemoryFile } from './memory-file.js'
+export { MemoryFile, pageBytes } from './memory-file.js'
 export { MemoryMetaStores, memoryMetaStores } from './memory-meta-stores.js'
 export { seededRandom } from './seeded-random.js'
 export { ProcessClock, SimClock } from './sim-clock.js'

@@ -1,6 +1,6 @@
 import type { Random } from '../../src/ports/random.js'
 
-const pageBytes = 4096
+export const pageBytes = 4096
 const sectorBytes = 512
 /** A large erasure tears in pieces of this size, or a test would count sectors all day. */
 const erasedPieceBytes = 1024 * 1024
@@ -41,25 +41,23 @@ export class MemoryFile {
   }
 
   read(offsetBytes: number, target: Buffer): void {
-    target.fill(0)
     forPages(offsetBytes, target.length, (page, inPage, at, length) => {
-      this.#visible.get(page)?.copy(target, at, inPage, inPage + length)
+      const bytes = this.#visible.get(page)
+      if (bytes === undefined) target.fill(0, at, at + length)
+      else bytes.copy(target, at, inPage, inPage + length)
     })
   }
 
   /** Read for checkers, without a disk. */
   peek(offsetBytes: number, lengthBytes: number): Buffer {
-    const target = Buffer.alloc(lengthBytes)
+    const target = Buffer.allocUnsafe(lengthBytes)
     this.read(offsetBytes, target)
     return target
   }
 
-  /** Where in the range, from its beginning, there are pages that take up room. */
-  pagesWithin(offsetBytes: number, lengthBytes: number): number[] {
-    const found: number[] = []
-    for (let at = 0; at < lengthBytes; at += pageBytes)
-      if (this.#visible.has((offsetBytes + at) / pageBytes)) found.push(at)
-    return found
+  /** The page that begins there, of `pageBytes`; undefined: a hole. It does not change. */
+  pageAt(offsetBytes: number): Buffer | undefined {
+    return this.#visible.get(offsetBytes / pageBytes)
   }
 
   /** The bytes are the file's from now on. */

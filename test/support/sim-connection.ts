@@ -234,7 +234,7 @@ export class SimEnd<Message> implements Connection<Message> {
   #flush(): void {
     this.#flushing = false
     if (this.#state !== 'up' || this.#unsent.length === 0) return
-    const bytes = Buffer.concat(this.#unsent)
+    const bytes = this.#unsent.length === 1 ? this.#unsent[0]! : Buffer.concat(this.#unsent)
     this.#unsent = []
     if (this.#orphaned) {
       this.#sentToNobody()
