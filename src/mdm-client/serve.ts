@@ -1,4 +1,5 @@
 import { StorageError } from '../base/errors.js'
+import { check } from '../wire/check.js'
 import { type ControlMessage, sdsRequests } from '../wire/control.js'
 import type { MdmClientOptions } from './client.js'
 import { errorToWire, type Send } from './request-table.js'
@@ -19,8 +20,6 @@ export async function serve(options: MdmClientOptions, { id, name, params }: Req
 async function handle({ onRequest }: MdmClientOptions, name: string, params: unknown): Promise<unknown> {
   if (onRequest === undefined || !Object.hasOwn(sdsRequests, name))
     throw new StorageError('BAD_REQUEST', { request: name, detail: 'this process does not answer such requests' })
-  const checked = sdsRequests[name as keyof typeof sdsRequests].safeParse(params)
-  if (!checked.success)
-    throw new StorageError('BAD_ARGUMENT', { request: name, detail: checked.error.issues[0]?.message ?? 'malformed' })
-  return onRequest(name as keyof typeof sdsRequests, checked.data as never)
+  const known = name as keyof typeof sdsRequests
+  return onRequest(known, check(sdsRequests[known], params, name) as never)
 }

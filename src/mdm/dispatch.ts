@@ -1,6 +1,7 @@
 import { StorageError } from '../base/errors.js'
 import { chunkBytes } from '../base/units.js'
 import { systemIdOf } from '../model/index.js'
+import { check } from '../wire/check.js'
 import {
   type AnswerOf,
   type ControlMessage,
@@ -10,7 +11,6 @@ import {
   mdmRequests,
 } from '../wire/control.js'
 import { adminHandlers } from './admin-handlers.js'
-import { check } from './check.js'
 import { clusterHandlers } from './cluster-handlers.js'
 import { configurationHandlers } from './configuration-handlers.js'
 import type { Mdm } from './context.js'

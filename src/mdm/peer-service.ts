@@ -1,6 +1,6 @@
-import type { z } from 'zod'
 import { StorageError } from '../base/errors.js'
 import type { RaftMessage } from '../core/raft/index.js'
+import { check } from '../wire/check.js'
 import {
   type ControlMessage,
   type PeerAnswers,
@@ -9,7 +9,6 @@ import {
   peerNotices,
   peerRequests,
 } from '../wire/control.js'
-import { check } from './check.js'
 import type { Cluster } from './cluster.js'
 import type { Peer } from './peer.js'
 import type { SnapshotReceiver } from './snapshot-pieces.js'
@@ -41,7 +40,7 @@ export class PeerService {
         throw new StorageError('BAD_REQUEST', { request: name.slice(0, 64), detail: 'MDMs do not ask this' })
       const known = name as PeerRequestName
       const handle = this.#handlers[known] as (params: never, peer: Peer) => Promise<unknown>
-      peer.answer(id, await handle(check(peerRequests[known] as z.ZodType, params, name) as never, peer))
+      peer.answer(id, await handle(check(peerRequests[known], params, name) as never, peer))
     } catch (error) {
       peer.refuse(id, error)
       if (!(error instanceof StorageError)) queueMicrotask(() => raise(error))

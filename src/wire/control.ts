@@ -3,7 +3,7 @@
  * messages both ways, each a u32 length (big-endian) and that many bytes of msgpack. Either side may ask: a `request`
  * is answered by one `answer` with its id; a `notice` is not answered. docs/PROTOCOL.md tells the story.
  */
-import { z } from 'zod'
+import * as v from 'valibot'
 import type { ErrorCode, ErrorContext } from '../base/errors.js'
 import type {
   DeviceId,
@@ -33,6 +33,7 @@ import type {
   System,
   Volume,
 } from '../model/objects.js'
+import { count, finite, hexId, list, text } from './schema.js'
 
 export const controlVersion = 1
 
@@ -48,20 +49,21 @@ export interface WireError {
   context: ErrorContext & { detail?: string }
 }
 
-const hexId = z.string().regex(/^[0-9a-f]{16}$/, 'an id is 16 lower-case hexadecimal digits')
-const count = z.number().int().nonnegative()
 /** Names an object by its id or by its name. */
-const ref = z.string().min(1).max(64)
-const name = z.string().max(256)
-const endpoint = z.object({ host: z.string().min(1).max(255), port: z.number().int().min(1).max(65535) })
-const limit = count.nullable()
+const ref = text(1, 64)
+const name = text(0, 256)
+const endpoint = v.object({
+  host: text(1, 255),
+  port: v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(65535)),
+})
+const limit = v.nullable(count)
 
-export const ioPolicySchema = z.discriminatedUnion('kind', [
-  z.object({ kind: z.literal('unlimited') }),
-  z.object({ kind: z.literal('limitNumOfConcurrentIos'), concurrentIos: count }),
-  z.object({ kind: z.literal('favorAppIos'), concurrentIos: count, bandwidthKbPerSec: count }),
-  z.object({
-    kind: z.literal('dynamicBwThrottling'),
+export const ioPolicySchema = v.variant('kind', [
+  v.object({ kind: v.literal('unlimited') }),
+  v.object({ kind: v.literal('limitNumOfConcurrentIos'), concurrentIos: count }),
+  v.object({ kind: v.literal('favorAppIos'), concurrentIos: count, bandwidthKbPerSec: count }),
+  v.object({
+    kind: v.literal('dynamicBwThrottling'),
     concurrentIos: count,
     bandwidthKbPerSec: count,
     appIopsThreshold: count,
@@ -71,196 +73,196 @@ export const ioPolicySchema = z.discriminatedUnion('kind', [
 ])
 
 /** What an SDS found on one of its devices when it opened it. */
-const openedDevice = z.object({
+const openedDevice = v.object({
   deviceId: hexId,
-  path: z.string(),
+  path: v.string(),
   capacityBytes: count,
   /** Stopped cleanly: nothing unfinished, everything synced (rule 6). */
-  cleanStop: z.boolean(),
+  cleanStop: v.boolean(),
   /** The host has not restarted since the device was last open, so that nothing answered is lost. */
-  sameBoot: z.boolean(),
+  sameBoot: v.boolean(),
   /** The highest epoch of any slice that this device has adopted. */
   epochMax: count,
   /** The highest number of any volume that it has chunks of; absent: none. */
-  volumeMax: count.optional(),
+  volumeMax: v.optional(count),
 })
-export type OpenedDevice = z.infer<typeof openedDevice>
+export type OpenedDevice = v.InferOutput<typeof openedDevice>
 
-const mdmKind = z.enum(['manager', 'tieBreaker'])
+const mdmKind = v.picklist(['manager', 'tieBreaker'])
 
 /** Requests that the MDM answers: the parameters, checked where they arrive. */
 export const mdmRequests = {
   // --- Every connection begins with this. An MDM that is not master answers NOT_MASTER to it and to all that follows but
   // `queryCluster`; the error's context has `master` ("host:port") where one is known. The same goes for requests that a
   // master could not bring to an end before it lost that role: they may have been done, and are sent again elsewhere.
-  hello: z.object({
-    version: z.literal(controlVersion),
-    role: z.enum(['sds', 'sdc', 'tool', 'mdm']),
+  hello: v.object({
+    version: v.literal(controlVersion),
+    role: v.picklist(['sds', 'sdc', 'tool', 'mdm']),
     /** null: not yet part of a system (or a tool that takes any). Another system's is refused: WRONG_SYSTEM. */
-    systemId: hexId.nullable(),
+    systemId: v.nullable(hexId),
     /** For people and logs. */
     name,
     /** Names this client over reconnects: a change asked again with the same request id is answered, not done, again. */
-    client: z.string().min(1).max(64).optional(),
+    client: v.optional(text(1, 64)),
     /** Of daemons that have a map: its system's era, '' for the first one. Another one's is refused: WRONG_SYSTEM. */
-    era: z.string().max(64).optional(),
+    era: v.optional(text(0, 64)),
     /** Of role `mdm`: who it is; `want`: whom it expects here (another one answers WRONG_SYSTEM). */
-    mdm: z
-      .object({ id: hexId.nullable(), kind: mdmKind, endpoint, release: z.string().max(64), want: hexId.nullable() })
-      .optional(),
+    mdm: v.optional(
+      v.object({ id: v.nullable(hexId), kind: mdmKind, endpoint, release: text(0, 64), want: v.nullable(hexId) }),
+    ),
   }),
 
   // --- Daemons.
-  registerSds: z.object({
-    guid: z.string().min(1).max(64),
-    processId: z.string().min(1).max(64),
+  registerSds: v.object({
+    guid: text(1, 64),
+    processId: text(1, 64),
     endpoint,
-    devices: z.array(openedDevice).max(64),
+    devices: list(openedDevice, 64),
   }),
-  registerSdc: z.object({ guid: z.string().min(1).max(64), processId: z.string().min(1).max(64), name }),
+  registerSdc: v.object({ guid: text(1, 64), processId: text(1, 64), name }),
   /** From now on `map` notices come, beginning with what is missing from `fromVersion`. */
-  subscribe: z.object({ fromVersion: count }),
+  subscribe: v.object({ fromVersion: count }),
   /**
    * The SDS is about to stop: what it leads goes to the other copies, as far as they can take it. Answered when that is
    * done or given up, after 5 s at the latest.
    */
-  handOver: z.object({ incarnation: count }),
+  handOver: v.object({ incarnation: count }),
   /** The primary reports that the joining copy of these slices is complete and durable. */
-  copiesJoined: z.object({
+  copiesJoined: v.object({
     incarnation: count,
     poolId: hexId,
-    slices: z.array(z.object({ slice: count, epoch: count, joining: hexId })).max(65536),
+    slices: list(v.object({ slice: count, epoch: count, joining: hexId }), 65536),
   }),
 
   // --- Administration. Every change is answered when it is committed.
-  addProtectionDomain: z.object({ name }),
-  renameProtectionDomain: z.object({ protectionDomain: ref, newName: name }),
-  removeProtectionDomain: z.object({ protectionDomain: ref }),
+  addProtectionDomain: v.object({ name }),
+  renameProtectionDomain: v.object({ protectionDomain: ref, newName: name }),
+  removeProtectionDomain: v.object({ protectionDomain: ref }),
 
-  addFaultSet: z.object({ protectionDomain: ref, name }),
-  renameFaultSet: z.object({ faultSet: ref, newName: name, protectionDomain: ref.optional() }),
-  removeFaultSet: z.object({ faultSet: ref, protectionDomain: ref.optional() }),
+  addFaultSet: v.object({ protectionDomain: ref, name }),
+  renameFaultSet: v.object({ faultSet: ref, newName: name, protectionDomain: v.optional(ref) }),
+  removeFaultSet: v.object({ faultSet: ref, protectionDomain: v.optional(ref) }),
 
-  addStoragePool: z.object({
+  addStoragePool: v.object({
     protectionDomain: ref,
     name,
     /** Default: true. */
-    zeroPadding: z.boolean().optional(),
+    zeroPadding: v.optional(v.boolean()),
     /** Default: null, the largest fault unit. */
-    sparePercent: z.number().nullable().optional(),
-    sliceCount: count.optional(),
+    sparePercent: v.optional(v.nullable(finite)),
+    sliceCount: v.optional(count),
   }),
-  renameStoragePool: z.object({ pool: ref, newName: name, protectionDomain: ref.optional() }),
-  removeStoragePool: z.object({ pool: ref, protectionDomain: ref.optional() }),
-  setZeroPadding: z.object({ pool: ref, protectionDomain: ref.optional(), zeroPadding: z.boolean() }),
-  setSparePercent: z.object({ pool: ref, protectionDomain: ref.optional(), sparePercent: z.number().nullable() }),
-  setLimitPolicy: z.object({
+  renameStoragePool: v.object({ pool: ref, newName: name, protectionDomain: v.optional(ref) }),
+  removeStoragePool: v.object({ pool: ref, protectionDomain: v.optional(ref) }),
+  setZeroPadding: v.object({ pool: ref, protectionDomain: v.optional(ref), zeroPadding: v.boolean() }),
+  setSparePercent: v.object({ pool: ref, protectionDomain: v.optional(ref), sparePercent: v.nullable(finite) }),
+  setLimitPolicy: v.object({
     pool: ref,
-    protectionDomain: ref.optional(),
-    policy: z.object({ iops: count, bandwidthKbPerSecPerGb: count }).nullable(),
+    protectionDomain: v.optional(ref),
+    policy: v.nullable(v.object({ iops: count, bandwidthKbPerSecPerGb: count })),
   }),
 
   /** How fast joining copies are filled, per device; null: the default. */
-  setRebuildPolicy: z.object({ pool: ref, protectionDomain: ref.optional(), policy: ioPolicySchema.nullable() }),
-  setRebalancePolicy: z.object({ pool: ref, protectionDomain: ref.optional(), policy: ioPolicySchema.nullable() }),
+  setRebuildPolicy: v.object({ pool: ref, protectionDomain: v.optional(ref), policy: v.nullable(ioPolicySchema) }),
+  setRebalancePolicy: v.object({ pool: ref, protectionDomain: v.optional(ref), policy: v.nullable(ioPolicySchema) }),
   /** How long a copy may be away before its slices are copied elsewhere; null: the default. */
-  setGracePeriod: z.object({ pool: ref, protectionDomain: ref.optional(), gracePeriodMs: count.nullable() }),
+  setGracePeriod: v.object({ pool: ref, protectionDomain: v.optional(ref), gracePeriodMs: v.nullable(count) }),
 
   /** Its copies leave, frozen, and nobody copies them elsewhere; refused where any data would be left without a copy. */
-  enterMaintenance: z.object({ sds: ref }),
+  enterMaintenance: v.object({ sds: ref }),
   /** They join again, by what was written meanwhile. */
-  exitMaintenance: z.object({ sds: ref }),
+  exitMaintenance: v.object({ sds: ref }),
 
   /** The SDS daemon at `endpoint` must have contacted this MDM. */
-  addSds: z.object({ protectionDomain: ref, faultSet: ref.optional(), name, endpoint }),
-  renameSds: z.object({ sds: ref, newName: name }),
-  removeSds: z.object({ sds: ref }),
+  addSds: v.object({ protectionDomain: ref, faultSet: v.optional(ref), name, endpoint }),
+  renameSds: v.object({ sds: ref, newName: name }),
+  removeSds: v.object({ sds: ref }),
 
-  addDevice: z.object({
+  addDevice: v.object({
     sds: ref,
     pool: ref,
-    protectionDomain: ref.optional(),
-    path: z.string().min(1).max(4096),
-    name: name.optional(),
+    protectionDomain: v.optional(ref),
+    path: text(1, 4096),
+    name: v.optional(name),
     /** For a file that does not exist yet: its size. */
-    sizeBytes: count.optional(),
+    sizeBytes: v.optional(count),
     /** Take over a device that holds something else. */
-    force: z.boolean().optional(),
+    force: v.optional(v.boolean()),
   }),
   /** The failed device works again: it begins anew, empty, unless it holds the only copy of something. */
-  clearDeviceError: z.object({ device: ref }),
+  clearDeviceError: v.object({ device: ref }),
   /** Its file or disk has grown: takes in what it has grown by. */
-  growDevice: z.object({ device: ref }),
-  renameDevice: z.object({ device: ref, newName: name }),
-  removeDevice: z.object({ device: ref }),
+  growDevice: v.object({ device: ref }),
+  renameDevice: v.object({ device: ref, newName: name }),
+  removeDevice: v.object({ device: ref }),
 
-  addVolume: z.object({
+  addVolume: v.object({
     pool: ref,
-    protectionDomain: ref.optional(),
+    protectionDomain: v.optional(ref),
     name,
     sizeBytes: count,
-    type: z.enum(['thin', 'thick']),
+    type: v.picklist(['thin', 'thick']),
   }),
-  renameVolume: z.object({ volume: ref, newName: name }),
-  growVolume: z.object({ volume: ref, sizeBytes: count }),
-  removeVolume: z.object({ volume: ref }),
+  renameVolume: v.object({ volume: ref, newName: name }),
+  growVolume: v.object({ volume: ref, sizeBytes: count }),
+  removeVolume: v.object({ volume: ref }),
 
-  mapVolume: z.object({
+  mapVolume: v.object({
     volume: ref,
     sdc: ref,
-    accessMode: z.enum(['ReadWrite', 'ReadOnly']).optional(),
-    allowMultipleMappings: z.boolean().optional(),
-    iopsLimit: limit.optional(),
-    bandwidthLimitKbPerSec: limit.optional(),
+    accessMode: v.optional(v.picklist(['ReadWrite', 'ReadOnly'])),
+    allowMultipleMappings: v.optional(v.boolean()),
+    iopsLimit: v.optional(limit),
+    bandwidthLimitKbPerSec: v.optional(limit),
   }),
   /** Answered when the SDC has stopped, or when no SDS serves it any more (rule 8). */
-  unmapVolume: z.object({ volume: ref, sdc: ref.optional(), force: z.boolean().optional() }),
+  unmapVolume: v.object({ volume: ref, sdc: v.optional(ref), force: v.optional(v.boolean()) }),
   /** A field left out keeps its value; 0 is unlimited, null follows the pool's policy. */
-  setMappingLimits: z.object({
+  setMappingLimits: v.object({
     volume: ref,
     sdc: ref,
-    iopsLimit: limit.optional(),
-    bandwidthLimitKbPerSec: limit.optional(),
+    iopsLimit: v.optional(limit),
+    bandwidthLimitKbPerSec: v.optional(limit),
   }),
 
-  renameSdc: z.object({ sdc: ref, newName: name }),
-  removeSdc: z.object({ sdc: ref }),
+  renameSdc: v.object({ sdc: ref, newName: name }),
+  removeSdc: v.object({ sdc: ref }),
 
   // --- The configuration as a whole.
-  exportConfiguration: z.object({}),
+  exportConfiguration: v.object({}),
   /** Only into an MDM without objects. The system then stands still until all SDSs have come, or people accept it. */
-  importConfiguration: z.object({ text: z.string() }),
+  importConfiguration: v.object({ text: v.string() }),
   /** Goes on with a configuration that is older than what SDSs know. `force`: without those that have not come. */
-  acceptConfiguration: z.object({ force: z.boolean().optional() }),
-  queryRecovery: z.object({}),
+  acceptConfiguration: v.object({ force: v.optional(v.boolean()) }),
+  queryRecovery: v.object({}),
   // --- The MDM cluster. A change is answered when it is complete, TIMED_OUT while it still goes on by itself.
   /** What this MDM knows of the cluster, as `ClusterReport`: answered by every MDM, master or not, also after NOT_MASTER. */
-  queryCluster: z.object({}),
+  queryCluster: v.object({}),
   /** Attaches the MDM that waits at `endpoint`; it must be of that kind, and of no other system. */
-  addStandbyMdm: z.object({ name, endpoint, kind: mdmKind }),
+  addStandbyMdm: v.object({ name, endpoint, kind: mdmKind }),
   /** Only one that stands by. */
-  removeStandbyMdm: z.object({ mdm: ref }),
+  removeStandbyMdm: v.object({ mdm: ref }),
   /**
    * 1, 3 or 5 members. `add`: standbys, only when growing; `remove`: members, only when shrinking; as many of each kind
    * as the mode wants. None of the members to be may be disconnected.
    */
-  switchClusterMode: z.object({
-    mode: z.union([z.literal(1), z.literal(3), z.literal(5)]),
-    add: z.array(ref).max(8).optional(),
-    remove: z.array(ref).max(8).optional(),
+  switchClusterMode: v.object({
+    mode: v.picklist([1, 3, 5]),
+    add: v.optional(list(ref, 8)),
+    remove: v.optional(list(ref, 8)),
   }),
   /** A standby takes the place of a member of its kind, which may be gone for good. */
-  replaceClusterMdm: z.object({ add: ref, remove: ref }),
+  replaceClusterMdm: v.object({ add: ref, remove: ref }),
   /** `mdm` becomes master; refused while it is not synchronized. */
-  switchMdmOwnership: z.object({ mdm: ref }),
-  renameMdm: z.object({ mdm: ref, newName: name }),
+  switchMdmOwnership: v.object({ mdm: ref }),
+  renameMdm: v.object({ mdm: ref, newName: name }),
 
   /** Asks for nothing but an answer: whoever has heard nothing for a while sees whether the master lives. */
-  ping: z.object({}),
+  ping: v.object({}),
   /** Everything there is to know, as `SystemReport`. */
-  query: z.object({}),
+  query: v.object({}),
 } as const
-export type MdmRequests = { [N in keyof typeof mdmRequests]: z.infer<(typeof mdmRequests)[N]> }
+export type MdmRequests = { [N in keyof typeof mdmRequests]: v.InferOutput<(typeof mdmRequests)[N]> }
 export type MdmRequestName = keyof MdmRequests
 
 /** What the MDM answers. Requests not named here answer `{}`. */
@@ -302,32 +304,32 @@ export type AnswerOf<N extends MdmRequestName> = N extends keyof MdmAnswers ? Md
 /** Requests that the MDM makes of an SDS on the connection that the SDS opened. */
 export const sdsRequests = {
   /** Initialise a device: superblock, empty index. Refuses what is not empty unless `force`; idempotent per deviceId. */
-  prepareDevice: z.object({
+  prepareDevice: v.object({
     deviceId: hexId,
     systemId: hexId,
-    path: z.string().min(1).max(4096),
-    sizeBytes: count.nullable(),
-    force: z.boolean(),
+    path: text(1, 4096),
+    sizeBytes: v.nullable(count),
+    force: v.boolean(),
   }),
   /** No slice needs what this device holds: close it, if it is open, and make it anew, empty. */
-  resetDevice: z.object({ deviceId: hexId, systemId: hexId, path: z.string().min(1).max(4096) }),
+  resetDevice: v.object({ deviceId: hexId, systemId: hexId, path: text(1, 4096) }),
   /** Look whether the disk has grown, and take it in. */
-  growDevice: z.object({ deviceId: hexId }),
+  growDevice: v.object({ deviceId: hexId }),
   /** What the device knows of the slices that it is or was a copy of: for going on with an older configuration. */
-  knownCopies: z.object({ deviceId: hexId }),
+  knownCopies: v.object({ deviceId: hexId }),
   /** The device left the system: close it and clear its superblock. */
-  releaseDevice: z.object({ deviceId: hexId }),
+  releaseDevice: v.object({ deviceId: hexId }),
   /**
    * Before a planned swap: admit nothing more in these slices (requests wait), finish what is under way on all copies,
    * and answer. Void, and admitting again, when a slice's record changes or after `forMs`.
    */
-  drainSlices: z.object({
+  drainSlices: v.object({
     poolId: hexId,
-    slices: z.array(z.object({ slice: count, epoch: count })).max(65536),
+    slices: list(v.object({ slice: count, epoch: count }), 65536),
     forMs: count,
   }),
 } as const
-export type SdsRequests = { [N in keyof typeof sdsRequests]: z.infer<(typeof sdsRequests)[N]> }
+export type SdsRequests = { [N in keyof typeof sdsRequests]: v.InferOutput<(typeof sdsRequests)[N]> }
 export interface SdsAnswers {
   prepareDevice: { capacityBytes: number; path: string }
   resetDevice: { capacityBytes: number; path: string }
@@ -342,13 +344,13 @@ export interface SdsAnswers {
 /** Notices from daemons to the MDM. */
 export const mdmNotices = {
   /** Everything up to this version is in effect: exports closed, requests of removed mappings finished. */
-  mapAck: z.object({ version: count }),
+  mapAck: v.object({ version: count }),
   /** About once a second: what an SDS's devices hold and do. */
-  sdsStatus: z.object({
-    devices: z.array(
-      z.object({
+  sdsStatus: v.object({
+    devices: v.array(
+      v.object({
         deviceId: hexId,
-        error: z.string().nullable(),
+        error: v.nullable(v.string()),
         slotsTotal: count,
         slotsUsed: count,
         thinChunks: count,
@@ -356,17 +358,17 @@ export const mdmNotices = {
         /** Chunks still to copy to joining copies, of those that this device fills as primary. */
         resyncChunksLeft: count,
         /** All chunks of the same fills, those already copied too. */
-        resyncChunksTotal: count.optional(),
+        resyncChunksTotal: v.optional(count),
         /** Bytes that it has copied to joining copies since its process started; of these, where marks sufficed. */
-        resyncBytesCopied: count.optional(),
-        resyncBytesByMarks: count.optional(),
+        resyncBytesCopied: v.optional(count),
+        resyncBytesByMarks: v.optional(count),
         /** Slices of which it is primary whose joining copy has no room: fill and writes wait for another record. */
-        joiningFull: z.array(z.object({ slice: count, epoch: count })).optional(),
+        joiningFull: v.optional(v.array(v.object({ slice: count, epoch: count }))),
         /**
          * Slices of which it lost the primary's role with changes under way that nobody may ever send again: the two
          * copies may differ, and the secondary has to leave and be filled by the marks.
          */
-        unsound: z.array(z.object({ slice: count, epoch: count })).optional(),
+        unsound: v.optional(v.array(v.object({ slice: count, epoch: count }))),
       }),
     ),
   }),
@@ -374,31 +376,31 @@ export const mdmNotices = {
    * Four times a second: this process lives, and these other SDSs have answered none of its lease requests for so long
    * (`refused`: nobody listens there, so the process is gone).
    */
-  sdsAlive: z.object({
+  sdsAlive: v.object({
     incarnation: count,
-    unreachable: z.array(z.object({ sdsId: hexId, forMs: count, refused: z.boolean() })).max(1024),
+    unreachable: list(v.object({ sdsId: hexId, forMs: count, refused: v.boolean() }), 1024),
   }),
   /**
    * Twice a second while there are any, and once when there are none any more: SDSs of which this SDC wants something
    * and gets no word, and others that answer it.
    */
-  sdcReach: z.object({ unreachable: z.array(hexId).max(1024), reached: z.array(hexId).max(1024) }),
+  sdcReach: v.object({ unreachable: list(hexId, 1024), reached: list(hexId, 1024) }),
   /** When it changes: where an SDC exports its volumes. */
-  sdcStatus: z.object({
-    exports: z.array(
-      z.object({
+  sdcStatus: v.object({
+    exports: v.array(
+      v.object({
         volumeId: hexId,
         /** nbd+unix:///NAME?socket=PATH */
-        uri: z.string(),
+        uri: v.string(),
         /** /dev/nbdX where the kernel door is open. */
-        device: z.string().nullable(),
+        device: v.nullable(v.string()),
         /** Not empty: why something is missing. */
-        error: z.string().nullable(),
+        error: v.nullable(v.string()),
       }),
     ),
   }),
 } as const
-export type MdmNotices = { [N in keyof typeof mdmNotices]: z.infer<(typeof mdmNotices)[N]> }
+export type MdmNotices = { [N in keyof typeof mdmNotices]: v.InferOutput<(typeof mdmNotices)[N]> }
 
 /** Notices from the MDM to daemons. */
 export interface DaemonNotices {
@@ -459,67 +461,67 @@ export interface PeerWelcome {
 }
 
 const term = count
-const position = z.object({ term, index: count })
-const member = z.object({ id: hexId, kind: mdmKind, isLearner: z.boolean() })
-const members = z.array(member).max(64)
-const bytes = z.instanceof(Uint8Array)
-const logEntry = z.object({ index: count, term, payload: bytes.nullable(), members: members.optional() })
+const position = v.object({ term, index: count })
+const member = v.object({ id: hexId, kind: mdmKind, isLearner: v.boolean() })
+const members = list(member, 64)
+const bytes = v.instance(Uint8Array)
+const logEntry = v.object({ index: count, term, payload: v.nullable(bytes), members: v.optional(members) })
 const envelope = { from: hexId, to: hexId, term }
 
 /** Messages of the consensus: core/raft/types.ts says what they mean. */
-export const raftMessage = z.discriminatedUnion('type', [
-  z.object({ ...envelope, type: z.literal('vote'), isPre: z.boolean(), last: position, isTransfer: z.boolean() }),
-  z.object({ ...envelope, type: z.literal('voteAnswer'), isPre: z.boolean(), isGranted: z.boolean() }),
-  z.object({
+export const raftMessage = v.variant('type', [
+  v.object({ ...envelope, type: v.literal('vote'), isPre: v.boolean(), last: position, isTransfer: v.boolean() }),
+  v.object({ ...envelope, type: v.literal('voteAnswer'), isPre: v.boolean(), isGranted: v.boolean() }),
+  v.object({
     ...envelope,
-    type: z.literal('append'),
+    type: v.literal('append'),
     prev: position,
-    entries: z.array(logEntry).max(4096),
+    entries: list(logEntry, 4096),
     commit: count,
   }),
-  z.object({ ...envelope, type: z.literal('appendAnswer'), index: count }),
-  z.object({ ...envelope, type: z.literal('appendRefusal'), prevIndex: count, hint: position }),
-  z.object({
+  v.object({ ...envelope, type: v.literal('appendAnswer'), index: count }),
+  v.object({ ...envelope, type: v.literal('appendRefusal'), prevIndex: count, hint: position }),
+  v.object({
     ...envelope,
-    type: z.literal('heartbeat'),
+    type: v.literal('heartbeat'),
     commit: count,
     round: count,
-    members: members.nullable(),
+    members: v.nullable(members),
   }),
-  z.object({ ...envelope, type: z.literal('heartbeatAnswer'), round: count }),
-  z.object({ ...envelope, type: z.literal('offer'), index: count }),
-  z.object({ ...envelope, type: z.literal('offerAnswer'), index: count }),
-  z.object({ ...envelope, type: z.literal('newerTerm') }),
-  z.object({ ...envelope, type: z.literal('timeoutNow') }),
-  z.object({ ...envelope, type: z.literal('readIndex'), context: count }),
-  z.object({ ...envelope, type: z.literal('readIndexAnswer'), context: count, index: count }),
+  v.object({ ...envelope, type: v.literal('heartbeatAnswer'), round: count }),
+  v.object({ ...envelope, type: v.literal('offer'), index: count }),
+  v.object({ ...envelope, type: v.literal('offerAnswer'), index: count }),
+  v.object({ ...envelope, type: v.literal('newerTerm') }),
+  v.object({ ...envelope, type: v.literal('timeoutNow') }),
+  v.object({ ...envelope, type: v.literal('readIndex'), context: count }),
+  v.object({ ...envelope, type: v.literal('readIndexAnswer'), context: count, index: count }),
 ])
 
 /** What MDMs tell each other, on connections of either's making. */
 export const peerNotices = {
-  raft: z.object({ messages: z.array(raftMessage).max(4096) }),
+  raft: v.object({ messages: list(raftMessage, 4096) }),
 } as const
-export type PeerNotices = { [N in keyof typeof peerNotices]: z.infer<(typeof peerNotices)[N]> }
+export type PeerNotices = { [N in keyof typeof peerNotices]: v.InferOutput<(typeof peerNotices)[N]> }
 
 /** What the MDM that opened a connection asks of the other one. */
 export const peerRequests = {
   /** The MDM stands by for this system from now on. Refused with another system's data, or of another kind. */
-  attach: z.object({ systemId: hexId, id: hexId, kind: mdmKind }),
+  attach: v.object({ systemId: hexId, id: hexId, kind: mdmKind }),
   /** It leaves the system and forgets everything. */
-  detach: z.object({ id: hexId }),
+  detach: v.object({ id: hexId }),
   /** Twice a second: how far it is. */
-  peerStatus: z.object({}),
+  peerStatus: v.object({}),
   /** The master has other effects of the log up to `index`: the MDM applies nothing more, and does not lead. */
-  diverged: z.object({ index: count, digest: z.string().max(128) }),
+  diverged: v.object({ index: count, digest: text(0, 128) }),
   /** A piece of a snapshot, in order; offset 0 begins anew. */
-  snapshotPiece: z.object({
-    head: z.object({ index: count, term, members }),
+  snapshotPiece: v.object({
+    head: v.object({ index: count, term, members }),
     offset: count,
     total: count,
     bytes,
   }),
 } as const
-export type PeerRequests = { [N in keyof typeof peerRequests]: z.infer<(typeof peerRequests)[N]> }
+export type PeerRequests = { [N in keyof typeof peerRequests]: v.InferOutput<(typeof peerRequests)[N]> }
 export type PeerRequestName = keyof PeerRequests
 export interface PeerAnswers {
   attach: Record<string, never>

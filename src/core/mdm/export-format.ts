@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
-import { z } from 'zod'
+import * as v from 'valibot'
 import { parseDurationMs, parseEndpoint, parseSizeBytes } from '../../config/parse.js'
 import { ioPolicySchema } from '../../wire/control.js'
+import { count, finite, hexId as id } from '../../wire/schema.js'
 import { sortedJson } from './state.js'
 
 /**
@@ -12,113 +13,114 @@ import { sortedJson } from './state.js'
 export const exportFormat = 'blockmesh configuration'
 export const exportVersion = 1
 
-const id = z.string().regex(/^[0-9a-f]{16}$/, 'an id is 16 lower-case hexadecimal digits')
-const count = z.number().int().nonnegative()
-const limit = count.nullable()
+const limit = v.nullable(count)
 
 /** A text that one of the configuration files' parsers reads; its own sentence says what is acceptable. */
 const readBy = <Value>(parse: (text: string) => Value) =>
-  z.string().transform((text, context): Value => {
-    try {
-      return parse(text)
-    } catch (error) {
-      context.addIssue({ code: 'custom', message: `${JSON.stringify(text)}: ${(error as Error).message}` })
-      return z.NEVER
-    }
-  })
+  v.pipe(
+    v.string(),
+    v.rawTransform(({ dataset: { value: text }, addIssue, NEVER }): Value => {
+      try {
+        return parse(text)
+      } catch (error) {
+        addIssue({ message: `${JSON.stringify(text)}: ${(error as Error).message}` })
+        return NEVER
+      }
+    }),
+  )
 const bytes = readBy(parseSizeBytes)
 const slices = readBy(parseRanges)
 
-export const documentSchema = z.strictObject({
-  format: z.literal(exportFormat),
-  version: z.literal(exportVersion),
-  digest: z.string(),
-  system: z.strictObject({ id, name: z.string() }),
+export const documentSchema = v.strictObject({
+  format: v.literal(exportFormat),
+  version: v.literal(exportVersion),
+  digest: v.string(),
+  system: v.strictObject({ id, name: v.string() }),
   /** How many changes the system had seen: tells an older export from a newer one. */
   mapVersion: count,
   /** The number that the next object gets. */
   nextNumber: count,
-  protectionDomains: z.array(z.strictObject({ id, name: z.string() })),
-  faultSets: z.array(z.strictObject({ id, name: z.string(), protectionDomain: z.string() })),
-  pools: z.array(
-    z.strictObject({
+  protectionDomains: v.array(v.strictObject({ id, name: v.string() })),
+  faultSets: v.array(v.strictObject({ id, name: v.string(), protectionDomain: v.string() })),
+  pools: v.array(
+    v.strictObject({
       id,
-      name: z.string(),
-      protectionDomain: z.string(),
-      zeroPadding: z.boolean(),
-      sparePercent: z.number().nullable(),
+      name: v.string(),
+      protectionDomain: v.string(),
+      zeroPadding: v.boolean(),
+      sparePercent: v.nullable(finite),
       sliceCount: count,
-      limitPolicy: z.strictObject({ iops: count, bandwidthKbPerSecPerGb: count }).nullable(),
-      rebuildPolicy: ioPolicySchema.optional(),
-      rebalancePolicy: ioPolicySchema.optional(),
-      gracePeriod: readBy(parseDurationMs).optional(),
+      limitPolicy: v.nullable(v.strictObject({ iops: count, bandwidthKbPerSecPerGb: count })),
+      rebuildPolicy: v.optional(ioPolicySchema),
+      rebalancePolicy: v.optional(ioPolicySchema),
+      gracePeriod: v.optional(readBy(parseDurationMs)),
       /** The highest epoch that any of its slices ever had. */
       epochHigh: count,
     }),
   ),
-  sdss: z.array(
-    z.strictObject({
+  sdss: v.array(
+    v.strictObject({
       id,
-      name: z.string(),
-      protectionDomain: z.string(),
-      faultSet: z.string().nullable(),
+      name: v.string(),
+      protectionDomain: v.string(),
+      faultSet: v.nullable(v.string()),
       address: readBy(parseEndpoint),
-      guid: z.string(),
+      guid: v.string(),
       incarnation: count,
-      processId: z.string(),
-      maintenance: z.literal(true).optional(),
-      removing: z.literal(true).optional(),
+      processId: v.string(),
+      maintenance: v.optional(v.literal(true)),
+      removing: v.optional(v.literal(true)),
     }),
   ),
-  devices: z.array(
-    z.strictObject({
+  devices: v.array(
+    v.strictObject({
       id,
-      name: z.string(),
-      sds: z.string(),
-      pool: z.string(),
-      path: z.string(),
-      originalPath: z.string(),
+      name: v.string(),
+      sds: v.string(),
+      pool: v.string(),
+      path: v.string(),
+      originalPath: v.string(),
       capacity: bytes,
-      state: z.enum(['pending', 'ready', 'failed', 'removing']),
-      waiting: z.strictObject({ slices, sameBoot: z.boolean() }).optional(),
-      incarnation: count.optional(),
+      state: v.picklist(['pending', 'ready', 'failed', 'removing']),
+      waiting: v.optional(v.strictObject({ slices, sameBoot: v.boolean() })),
+      incarnation: v.optional(count),
     }),
   ),
-  volumes: z.array(
-    z.strictObject({
+  volumes: v.array(
+    v.strictObject({
       id,
-      name: z.string(),
-      protectionDomain: z.string(),
-      pool: z.string(),
+      name: v.string(),
+      protectionDomain: v.string(),
+      pool: v.string(),
       size: bytes,
-      type: z.enum(['thin', 'thick']),
+      type: v.picklist(['thin', 'thick']),
       sliceOffset: count,
     }),
   ),
-  sdcs: z.array(z.strictObject({ id, name: z.string(), guid: z.string(), incarnation: count, processId: z.string() })),
-  mappings: z.array(
-    z.strictObject({
+  sdcs: v.array(v.strictObject({ id, name: v.string(), guid: v.string(), incarnation: count, processId: v.string() })),
+  mappings: v.array(
+    v.strictObject({
       id,
-      volume: z.string(),
-      sdc: z.string(),
-      accessMode: z.enum(['ReadWrite', 'ReadOnly']),
+      volume: v.string(),
+      sdc: v.string(),
+      accessMode: v.picklist(['ReadWrite', 'ReadOnly']),
       iopsLimit: limit,
       bandwidthLimitKbPerSec: limit,
     }),
   ),
   /** Where the data are: per pool, its slices by the devices of their copies. */
-  slices: z.array(
-    z.strictObject({
-      protectionDomain: z.string(),
-      pool: z.string(),
-      copies: z.array(
-        z.strictObject({
-          primary: z.string(),
-          secondary: z.string().nullable(),
-          joining: z.string().optional(),
-          left: z.string().optional(),
+  slices: v.array(
+    v.strictObject({
+      protectionDomain: v.string(),
+      pool: v.string(),
+      copies: v.array(
+        v.strictObject({
+          primary: v.string(),
+          secondary: v.nullable(v.string()),
+          joining: v.optional(v.string()),
+          left: v.optional(v.string()),
           epoch: count,
-          lossEpoch: count.optional(),
+          lossEpoch: v.optional(count),
           slices,
         }),
       ),
@@ -127,8 +129,8 @@ export const documentSchema = z.strictObject({
 })
 
 /** As written, and as read. */
-export type Document = z.input<typeof documentSchema>
-export type ReadDocument = z.output<typeof documentSchema>
+export type Document = v.InferInput<typeof documentSchema>
+export type ReadDocument = v.InferOutput<typeof documentSchema>
 
 /** What stands in the file: over everything but itself, however it is laid out. */
 export function documentDigest(document: object): string {

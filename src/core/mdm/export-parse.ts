@@ -1,5 +1,7 @@
+import * as v from 'valibot'
 import type { DeviceId, Id, PoolId } from '../../base/ids.js'
 import type { SliceRecord } from '../../model/index.js'
+import { sentence } from '../../wire/schema.js'
 import type { Configuration } from './configuration.js'
 import { checkConfiguration } from './export-check.js'
 import { documentDigest, documentSchema, exportFormat, exportVersion, type ReadDocument } from './export-format.js'
@@ -12,15 +14,15 @@ export function parseConfiguration(text: string): Parsed {
   if ('mistake' in json) return { mistakes: [json.mistake] }
   const stranger = checkHead(json.value)
   if (stranger !== null) return { mistakes: [stranger] }
-  const checked = documentSchema.safeParse(json.value)
+  const checked = v.safeParse(documentSchema, json.value, { message: sentence })
   if (!checked.success)
-    return { mistakes: checked.error.issues.map(issue => `${where(json.value, issue.path)}: ${issue.message}`) }
+    return { mistakes: checked.issues.map(({ path, message }) => `${where(json.value, path)}: ${message}`) }
   const mistakes: string[] = []
-  if (checked.data.digest !== documentDigest(json.value as object))
+  if (checked.output.digest !== documentDigest(json.value as object))
     mistakes.push('digest: it does not match the content; the file was changed or damaged after the export')
-  const configuration = new Resolver(checked.data, mistakes).resolve()
+  const configuration = new Resolver(checked.output, mistakes).resolve()
   if (mistakes.length === 0) mistakes.push(...checkConfiguration(configuration))
-  return mistakes.length > 0 ? { mistakes } : { configuration, mapVersion: checked.data.mapVersion }
+  return mistakes.length > 0 ? { mistakes } : { configuration, mapVersion: checked.output.mapVersion }
 }
 
 function parseJson(text: string): { value: unknown } | { mistake: string } {
@@ -41,11 +43,11 @@ function checkHead(value: unknown): string | null {
 }
 
 /** `devices[3] (device-7).capacity` */
-function where(document: unknown, path: readonly PropertyKey[]): string {
-  let at = document as Record<PropertyKey, unknown> | undefined
+function where(document: unknown, path: readonly v.IssuePathItem[] = []): string {
+  let at = document as Record<string, unknown> | undefined
   let text = ''
-  for (const key of path) {
-    at = at?.[key] as typeof at
+  for (const { key } of path) {
+    at = at?.[String(key)] as typeof at
     text += typeof key === 'number' ? `[${key}]` : `${text === '' ? '' : '.'}${String(key)}`
     if (typeof key === 'number' && typeof at?.name === 'string') text += ` (${at.name})`
   }

@@ -126,7 +126,7 @@ function layOut(document: Document): string {
 }
 
 function layOutRows(table: string, rows: object[]): string[] {
-  const keys = Object.keys(documentSchema.shape[table as 'volumes'].element.shape)
+  const keys = Object.keys(documentSchema.entries[table as 'volumes'].item.entries)
   return rows.map(row => inOneLine(Object.fromEntries(keys.map(key => [key, row[key as keyof typeof row]]))))
 }
 

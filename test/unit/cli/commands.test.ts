@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
+import * as v from 'valibot'
 import { GiB } from '../../../src/base/units.js'
 import { parseCommandLine } from '../../../src/cli/scli/arguments.js'
 import type { Answer, CommandContext } from '../../../src/cli/scli/command.js'
@@ -29,7 +30,7 @@ async function scli(
   const asked: [string, unknown][] = []
   const request = async (name: keyof typeof mdmRequests, params: unknown) => {
     if (name === 'queryCluster') return cluster
-    asked.push([name, mdmRequests[name].parse(params)])
+    asked.push([name, v.parse(mdmRequests[name], params)])
     if (name === 'queryRecovery') return { recovery }
     if (name === 'exportConfiguration') return { text: 'the configuration' }
     if (name === 'acceptConfiguration') return voided

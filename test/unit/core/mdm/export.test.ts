@@ -154,6 +154,11 @@ t.test('all mistakes are told at once, each with its place', async t => {
     /^pools\[0\] \(pool1\)\.sliceCount: /,
     /^volumes\[1\] \(w\)\.size: "8 parsecs": not a size/,
   ])
+  const strange = forged(text, (document: { pools: object[]; sdcs: { name?: string }[] }) => {
+    document.pools[0] = { ...document.pools[0], colour: 'red' }
+    delete document.sdcs[0]!.name
+  })
+  t.same(mistakesIn(strange), ['pools[0] (pool1).colour: there is no such field', 'sdcs[0].name: it is missing'])
   const dangling = forged(text, (document: { devices: { sds: string }[]; mappings: { volume: string }[] }) => {
     document.devices[0]!.sds = 'nobody'
     document.mappings[0]!.volume = 'nothing'
