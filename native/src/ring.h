@@ -32,12 +32,13 @@ class Ring {
   /// Completions that are there: `ended` gets user_data and result.
   template <typename Ended>
   void reap(Ended ended) {
+    // What comes from here on makes the descriptor readable again. The kernel finishes a few at a time, hence the loop; that it
+    // wants to be entered is no reason to go on if nothing came: it sets that flag after others can see a transfer
+    // (io_uring.c: io_req_local_work_add), so that a transfer finished by `submit` may leave it behind, for good.
+    drainWake();
     do {
       if (hasWork()) enter(0, 0);
-      take(ended);
-      // What comes from here on makes the descriptor readable again; what came before is looked for once more.
-      drainWake();
-    } while (hasWork() || *completionHead_ != __atomic_load_n(completionTail_, __ATOMIC_ACQUIRE));
+    } while (take(ended) > 0);
   }
   /// Waits until nothing is in flight; nobody hears how it ended.
   void finish() {
@@ -59,14 +60,16 @@ class Ring {
   /// The kernel has transfers to finish, for which it wants to be entered.
   bool hasWork() const { return (__atomic_load_n(flags_, __ATOMIC_ACQUIRE) & IORING_SQ_TASKRUN) != 0; }
   template <typename Ended>
-  void take(Ended ended) {
-    uint32_t head = *completionHead_;
+  unsigned take(Ended ended) {
+    const uint32_t first = *completionHead_;
+    uint32_t head = first;
     for (; head != __atomic_load_n(completionTail_, __ATOMIC_ACQUIRE); ++head) {
       const io_uring_cqe completion = completions_[head & completionMask_];
       --inFlight_;
       ended(completion.user_data, completion.res);
     }
     __atomic_store_n(completionHead_, head, __ATOMIC_RELEASE);
+    return head - first;
   }
   int enter(unsigned count, unsigned waitFor);
   bool enterAll();

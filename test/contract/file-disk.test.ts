@@ -7,6 +7,7 @@ import { Worker } from 'node:worker_threads'
 import t from 'tap'
 import { KiB, MiB } from '../../src/base/units.js'
 import { fileDisks } from '../../src/io/disk-port.js'
+import { preloadedLibrary } from '../support/preloaded.js'
 import { diskContract, erase, isZero, randomBytes, read, sync, write } from './disk.js'
 
 const directory = await mkdtemp(join(tmpdir(), 'blockmesh-disk-'))
@@ -124,6 +125,26 @@ for (const direct of [true, false])
       await disk.close()
     },
   )
+
+t.test('a ring that says without cause that there is something to finish does not hold up the event loop', async t => {
+  const library = await preloadedLibrary('late-ring-flag', directory)
+  if (library === null) {
+    t.comment('no compiler: not tried')
+    return
+  }
+  const program = `
+    import { fileDisks } from ${JSON.stringify(new URL('../../src/io/disk-port.js', import.meta.url).href)}
+    const disk = await fileDisks.open(process.argv[1], { createBytes: 64 * 2 ** 20, direct: true })
+    let begunCount = 0, endedCount = 0
+    const next = () => {
+      if (begunCount < 1000) disk.write(begunCount++ % 64 * 2 ** 20, [Buffer.alloc(4096, 1)], () => (endedCount++, next()))
+    }
+    for (let i = 0; i < 16; i++) next()
+    process.on('exit', () => console.log(endedCount))`
+  const env = { ...process.env, LD_PRELOAD: library }
+  const args = ['--input-type=module', '-e', program, freshPath()]
+  t.equal(Number(execFileSync(process.execPath, args, { env, timeout: 30_000, killSignal: 'SIGKILL' })), 1000)
+})
 
 t.test('a worker thread that ends while operations are under way ends well', async t => {
   const program = `

@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import t from 'tap'
 import { fileSystemsUnavailable, SmallFileSystem } from '../soak/disks.js'
 import { type LocalCluster, startLocalCluster, until } from '../support/local-cluster.js'
-import { failingDiskLibrary, healthy, recordsOf, reportOf, sleep, survives } from './failures.js'
+import { preloadedLibrary } from '../support/preloaded.js'
+import { healthy, recordsOf, reportOf, sleep, survives } from './failures.js'
 
 t.setTimeout(600_000)
 
@@ -20,7 +21,7 @@ const stateOf = async (cluster: LocalCluster, device: string): Promise<string | 
 t.test('failures: no single one is seen by an application', { timeout: 600_000 }, async t => {
   const dir = mkdtempSync(join(tmpdir(), 'blockmesh-disks-'))
   t.teardown(() => rmSync(dir, { recursive: true, force: true }))
-  const library = await failingDiskLibrary(dir)
+  const library = await preloadedLibrary('failing-disk', dir)
   // Fault set 1 has SDSs 1 and 4, 2 has 2 and 5, 3 has 3 and 6.
   const cluster = await startLocalCluster(t, '--sdss', '6', '--fault-sets', '3', '--volume', 'vol1:8G')
 

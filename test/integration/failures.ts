@@ -1,7 +1,3 @@
-import { execFile } from 'node:child_process'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import type { Test } from 'tap'
 import { addressOfCluster } from '../../src/cli/local/cluster-file.js'
 import { withMdm } from '../../src/cli/mdm-session.js'
@@ -77,16 +73,4 @@ export async function survives(
     t.ok(longestMs < pauseMs, `the longest pause is ${longestMs.toFixed(0)} ms`)
     await healthy(cluster)
   })
-}
-
-/** Compiles what makes the disk of a daemon fail; null where there is no compiler. */
-export async function failingDiskLibrary(dir: string): Promise<string | null> {
-  const source = fileURLToPath(new URL('../../../test/support/failing-disk.cc', import.meta.url))
-  const library = join(dir, 'failing-disk.so')
-  try {
-    await promisify(execFile)('g++', ['-shared', '-fPIC', '-O1', '-o', library, source, '-ldl'])
-    return library
-  } catch {
-    return null
-  }
 }
