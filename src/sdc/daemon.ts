@@ -161,7 +161,9 @@ class RunningSdc implements SdcDaemon, DataPathHost {
 
   async #register(client: MdmClient): Promise<void> {
     const { guid, processId } = this.#identity
+    const before = this.#registered
     this.#registered = await client.request('registerSdc', { guid, processId, name: this.config.name })
+    if (before !== null && before.sdcId !== this.#registered.sdcId) this.#path.renumbered()
     this.#identity.join(client.systemId as SystemId)
     this.log.info('sdc.registered', this.#registered)
     this.#acks.repeat()

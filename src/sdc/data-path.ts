@@ -171,6 +171,11 @@ export class DataPath {
     this.#closeUnknown()
   }
 
+  /** This SDC was removed from the system and has registered again: its sessions are those of another client. */
+  renumbered(): void {
+    for (const session of this.#sessions.values()) session.renumbered()
+  }
+
   /** Ends all sessions. What is under way, and whatever still comes, is never answered. */
   close(): void {
     this.#closed = true

@@ -149,6 +149,11 @@ export class DeviceSession {
     if (endpoint !== null && moved) this.#connect()
   }
 
+  /** The SDC has another id: what is sent from now on is sent under it. */
+  renumbered(): void {
+    if (this.#connection !== null) this.#lost('this SDC has another id')
+  }
+
   /** Ends the session. What was kept has been taken back. */
   close(): void {
     assert(this.#first === null, 'a session closes when it keeps nothing')

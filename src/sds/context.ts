@@ -19,6 +19,8 @@ export class SdsContext {
   /** Number of `sdsId`. */
   number = 0
   incarnation = 0
+  /** Counts the sessions that this process has opened with other SDSs: the newer one has the higher number (rule 7). */
+  sessionsOpened = 0
   /** The MDM has confirmed this process, and the map that says so is here. Until then nothing is served. */
   isServing = false
   isStopping = false

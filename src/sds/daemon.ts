@@ -1,4 +1,4 @@
-import { type DeviceId, numberOfId, type PoolId } from '../base/ids.js'
+import { type DeviceId, numberOfId, type PoolId, type SdsId } from '../base/ids.js'
 import { checkSdsConfig, type SdsConfig } from '../config/sds.js'
 import { devicesOf, voidEpochs } from '../core/sds/index.js'
 import { type MdmClient, openMdmClient } from '../mdm-client/index.js'
@@ -186,13 +186,22 @@ class SdsDaemon implements Daemon {
       this.ports.log.info('sds.not-added', { name: this.config.name, endpoint: this.#listening })
       return
     }
-    this.#context.sdsId = answer.sdsId
-    this.#context.number = numberOfId(answer.sdsId)
-    this.#context.incarnation = answer.incarnation
+    this.#identified(answer)
     for (const device of listed) this.#confirmed(device)
     await this.#mdm.subscribe()
     this.#acks.repeat()
     this.#updateServing()
+  }
+
+  #identified({ sdsId, incarnation }: { sdsId: SdsId; incarnation: number }): void {
+    const context = this.#context
+    const isAnother = context.sdsId !== null && context.sdsId !== sdsId
+    context.sdsId = sdsId
+    context.number = numberOfId(sdsId)
+    context.incarnation = incarnation
+    if (!isAnother) return
+    context.peers.renumbered()
+    context.leases.renumbered()
   }
 
   #confirmed(device: OwnDevice): void {

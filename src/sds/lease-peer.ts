@@ -34,7 +34,6 @@ export class LeasePeer {
   #isUp = false
   #openedMs = 0
   #nextId = 1
-  #counter = 0
   /** The newest version whose changes were handed over on this connection. */
   #handedVersion = 0
 
@@ -75,7 +74,7 @@ export class LeasePeer {
       kind: 'lease',
       client: context.number,
       incarnation: context.incarnation,
-      counter: ++this.#counter,
+      counter: ++context.sessionsOpened,
       deviceId: '',
       mapVersion: context.view.version,
     }

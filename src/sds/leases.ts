@@ -199,6 +199,14 @@ export class Leases implements LeaseOwner {
 
   // --- Asking.
 
+  /** This SDS has another id: what it held and asked for, it did under the old one. */
+  renumbered(): void {
+    for (const peer of this.#peers.values()) peer.close()
+    this.#peers.clear()
+    this.#held.clear()
+    this.#refreshPartners()
+  }
+
   /** This process has begun to serve: asks without waiting for the next heartbeat. */
   serving(): void {
     this.#askAll()

@@ -28,7 +28,7 @@ export class Peer {
   #timer: Timer | null = null
   #isUp = false
   #isClosed = false
-  #counter = 0
+  #wasUp = false
   #nextId = 1
   #backoffMs = backoffMsMin
   #mapVersion = 0
@@ -83,13 +83,12 @@ export class Peer {
       onClose: reason => this.#lost(reason),
     })
     this.#connection = connection
-    this.#counter++
     const hello: DataHello = {
       systemId: this.context.systemId,
       kind: 'sds',
       client: this.context.number,
       incarnation: this.context.incarnation,
-      counter: this.#counter,
+      counter: ++this.context.sessionsOpened,
       deviceId: this.deviceId,
       mapVersion: this.context.view.version,
     }
@@ -110,6 +109,11 @@ export class Peer {
     this.#timer = null
     this.#backoffMs = backoffMsMin
     this.connect()
+  }
+
+  /** This SDS has another id: the session is one of the old id's, which is the primary of nothing. */
+  renumbered(): void {
+    if (this.#connection !== null) this.#drop('this SDS has another id')
   }
 
   /** Once a second: a silent session with open requests is asked whether it lives, and given up in the end. */
@@ -205,8 +209,9 @@ export class Peer {
     this.#isUp = true
     this.#backoffMs = backoffMsMin
     this.#mapVersion = welcome.mapVersion
-    if (this.#counter > 1) this.context.counters.peerReconnects++
-    this.context.log.info('sds.peer-up', { deviceId: this.deviceId, counter: this.#counter })
+    if (this.#wasUp) this.context.counters.peerReconnects++
+    this.#wasUp = true
+    this.context.log.info('sds.peer-up', { deviceId: this.deviceId })
     for (const send of [...this.#outstanding.values()]) {
       this.#number(send)
       this.#transmit(send)

@@ -78,6 +78,11 @@ export class Peers {
     }
   }
 
+  /** This SDS was removed from the system and added again: it has another id. */
+  renumbered(): void {
+    for (const peer of this.#peers.values()) peer.renumbered()
+  }
+
   get outstandingNow(): number {
     let total = 0
     for (const peer of this.#peers.values()) total += peer.outstandingNow

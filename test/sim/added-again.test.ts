@@ -1,0 +1,42 @@
+import t from 'tap'
+import { chunkBytes } from '../../src/base/units.js'
+import { domainName, poolName, sdsAt } from './cluster.js'
+import { Scene } from './scene.js'
+
+t.setTimeout(120_000)
+
+t.test('an SDS that is removed and added again, without a restart, leads and fills like any other', async t => {
+  const scene = await Scene.open({ sdss: 4, faultSets: 4, mdms: 1, spareMdms: 0, hasConfigLoad: false })
+  const { clock, cluster } = scene
+  const ask = <T>(promise: Promise<T>) => clock.finish(promise, { withinMs: 60_000, what: 'the MDM answers' })
+  const writeAll = async (letter: string) => {
+    for (let chunk = 0; chunk < 32; chunk++)
+      t.equal(await clock.finish(scene.write(chunk * chunkBytes, Buffer.alloc(4096, letter))), null)
+  }
+  const isThere = () => [...cluster.map!.tables.sdss.values()].some(({ name }) => name === 'sds-1')
+  await writeAll('a')
+
+  await ask(cluster.tool.request('removeSds', { sds: 'sds-1' }))
+  await clock.runUntil(() => !isThere(), { withinMs: 120_000, what: 'sds-1 is drained and removed' })
+  await writeAll('b')
+  const sds = { protectionDomain: domainName, faultSet: 'fs-1', name: 'sds-1', endpoint: sdsAt(1) }
+  await ask(cluster.tool.request('addSds', sds))
+  await scene.run(500)
+  const device = { sds: 'sds-1', pool: poolName, path: '/disks/11', sizeBytes: cluster.deviceBytes }
+  await ask(cluster.tool.request('addDevice', device))
+  const hasItsShare = () => scene.isHealthy && scene.copiesOn('sds-1') >= 8 && scene.leads('sds-1') >= 4
+  await clock.runUntil(hasItsShare, { withinMs: 120_000, what: 'sds-1 has its share, and leads' })
+  await writeAll('c')
+
+  // Its copies fall behind on the others, and it is the one that fills them.
+  cluster.kill('sds-3')
+  await clock.runUntil(() => !scene.isHealthy, { withinMs: 20_000 })
+  await writeAll('d')
+  cluster.start('sds-3')
+  await scene.healthy()
+  for (let chunk = 0; chunk < 32; chunk++) {
+    const found = Buffer.alloc(4096)
+    t.equal(await clock.finish(scene.read(chunk * chunkBytes, found)), null)
+    t.ok(found.equals(Buffer.alloc(4096, 'd')))
+  }
+})
