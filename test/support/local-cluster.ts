@@ -49,9 +49,12 @@ export class LocalCluster {
     return stdout.trim() === '' ? null : (JSON.parse(stdout) as unknown)
   }
 
-  /** Both copies of every chunk are equal, or it throws with the differences. */
+  /**
+   * Both copies of every chunk are equal, or it throws with the differences. On a busy host an SDS may be taken for lost
+   * meanwhile: then the wait is for its copies to be filled.
+   */
   check(): Promise<string> {
-    return blockmesh('check', '--dir', this.dir)
+    return blockmesh('check', '--dir', this.dir, '--wait', '200')
   }
 }
 
