@@ -19,6 +19,8 @@ export interface RaftResult {
 
 /** Within this time after everything works again, everybody has everything. */
 const healTime = 60 * electionTicks * tickTime
+/** While everything heals, of so many commands one is proposed. */
+const healingLoad = 8
 /** Within this time after one member was lost, the others go on. */
 const lookTime = 20
 const goOnTime = 8 * electionTicks * tickTime
@@ -92,9 +94,12 @@ export class RaftRun {
 
   #load(): void {
     const { proposeEvery, readEvery } = this.plan
-    this.#every(proposeEvery, () =>
-      this.#one(this.#members.filter(member => member.isLeading))?.propose(this.#nextId++),
-    )
+    let due = 0
+    this.#every(proposeEvery, () => {
+      // Who may take one entry at a time, from afar, catches up only with a load that is slower than that.
+      if (!this.#isTroubled && due++ % healingLoad !== 0) return
+      this.#one(this.#members.filter(member => member.isLeading))?.propose(this.#nextId++)
+    })
     this.#every(readEvery, () => this.#one(this.#members)?.read())
     this.#every(50, () => {
       if (!this.plan.changesApart || !this.#isTroubled) this.#operator.step()
@@ -115,7 +120,11 @@ export class RaftRun {
     this.#faults.heal()
     const { checker } = this.world
     const target = checker.acknowledged + 5
-    this.#await(healTime, () => checker.acknowledged >= target && this.#isWhole)
+    const { delayMax, syncMax } = this.plan
+    const longest = Math.max(...this.#members.map(({ disk }) => disk.last.index))
+    // One entry after the other, and what is lost once more.
+    const catchUpTime = longest * (2 * delayMax + syncMax)
+    this.#await(healTime + catchUpTime, () => checker.acknowledged >= target && this.#isWhole)
     if (checker.acknowledged < target)
       throw new Violation(`liveness: nothing is committed although everything works: ${this.#description}`)
     if (!this.#isWhole) throw new Violation(`liveness: not whole: ${this.#description}`)
