@@ -1,8 +1,11 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { MetricSample } from '../ports/daemon.js'
 
-/** How often the loop is looked at; a look that comes later than that was held up. */
-const everyMs = 10
+/**
+ * How often the loop is looked at; a look that comes later than that was held up. Each look wakes the process: every 10 ms,
+ * that was most of what an idle daemon did.
+ */
+const everyMs = 20
 
 /** Measures for how long the event loop is held up: by code, by collections of garbage, or because others had the cores. */
 export class LoopDelay {
