@@ -199,9 +199,9 @@ export class Workload {
     return { firstSector: from, sectorCount: Math.max(0, to - from) }
   }
 
-  /** The volume has so many chunks now: some requests go to the new ones. */
+  /** The volume has so many chunks now: some requests go to the new ones, and may reach into the one behind. */
   grown(chunks: number): void {
-    this.#hot.push(chunks - 1 - this.#random.integer(50))
+    this.#hot.push(chunks - 2 - this.#random.integer(50))
   }
 
   #begin(request: Request): void {
