@@ -40,3 +40,29 @@ t.test('an SDS that is removed and added again, without a restart, leads and fil
     t.ok(found.equals(Buffer.alloc(4096, 'd')))
   }
 })
+
+t.test('an SDC that is removed while it is cut off registers anew, and works under its new id', async t => {
+  const scene = await Scene.open({ mdms: 1, spareMdms: 0, hasConfigLoad: false })
+  const { clock, cluster } = scene
+  const { tool, world } = cluster
+  const ask = <T>(promise: Promise<T>) => clock.finish(promise, { withinMs: 60_000, what: 'the MDM answers' })
+  const idOf = () => [...cluster.map!.tables.sdcs.values()].find(({ name }) => name === 'sdc-1')?.id
+  const write = () => clock.finish(scene.write(0, Buffer.alloc(4096, 'a')), { withinMs: 60_000 })
+  const before = idOf()!
+  t.equal(await write(), null)
+
+  world.network.cut('sdc-1', 'mdm-1')
+  world.network.drop('sdc-1', 'mdm-1')
+  await clock.runUntil(() => !cluster.master!.daemon.mdm!.registry.sdc(before), {
+    withinMs: 60_000,
+    what: 'it is cut off',
+  })
+  await ask(tool.request('unmapVolume', { volume: 'vol1', sdc: before, force: true }))
+  await ask(tool.request('removeSdc', { sdc: before }))
+  world.network.heal()
+  await clock.runUntil(() => idOf() !== undefined, { withinMs: 60_000, what: 'it has registered again' })
+  t.not(idOf(), before)
+  await ask(tool.request('mapVolume', { volume: 'vol1', sdc: idOf()! }))
+  await clock.runUntil(() => cluster.exportOf('sdc-1', 'vol1') !== undefined, { withinMs: 10_000, what: 'the export' })
+  t.equal(await write(), null)
+})
