@@ -295,10 +295,10 @@ export class SimCluster {
 
   // ---- configuration, by the protocol that scli speaks
 
-  /** Large enough for what is reserved, even where only two fault sets are left. */
+  /** Large enough for what is reserved, even where only two fault sets are left and volumes have grown. */
   get deviceBytes(): number {
     const { isThick, volumes, devicesPerSds } = this.plan
-    return MiB + GiB * (isThick ? Math.ceil((16 * volumes) / devicesPerSds) : volumes)
+    return MiB + GiB * (isThick ? Math.ceil((48 * volumes) / devicesPerSds) : volumes)
   }
 
   /** The members are of the kinds that the mode wants; then one that stands by of each kind, managers first. */
