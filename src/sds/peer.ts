@@ -209,9 +209,10 @@ export class Peer {
     this.#isUp = true
     this.#backoffMs = backoffMsMin
     this.#mapVersion = welcome.mapVersion
-    if (this.#wasUp) this.context.counters.peerReconnects++
+    const again = this.#wasUp
+    if (again) this.context.counters.peerReconnects++
     this.#wasUp = true
-    this.context.log.info('sds.peer-up', { deviceId: this.deviceId })
+    this.context.log.info('sds.peer-up', { deviceId: this.deviceId, again })
     for (const send of [...this.#outstanding.values()]) {
       this.#number(send)
       this.#transmit(send)

@@ -359,7 +359,7 @@ function situationOf(event: string, fields: Record<string, unknown>): Situation 
     case 'sds.hello-refused':
       return /session|process/.test(String(fields.reason)) ? 'older session refused' : null
     case 'sds.peer-up':
-      return (fields.counter as number) > 1 ? 'SDS opened a session again' : null
+      return fields.again ? 'SDS opened a session again' : null
     case 'session.up':
       return (fields.counter as number) > 1 ? 'SDC opened a session again' : null
     default:
