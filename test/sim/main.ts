@@ -11,7 +11,7 @@ npm run sim -- --minutes M [--from S]   plays new seeds for so long, and fails i
           --workers 2   --whole (no short stories)   --mutation NAME (plants a bug; see src/base/mutation.ts)`
 
 /** After so many seeds every situation that is expected has to have been reached. */
-const situationsAfterSeeds = 300
+const situationsAfterSeeds = 2_000
 
 const { values } = parseArgs({
   options: {
