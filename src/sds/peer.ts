@@ -28,7 +28,8 @@ export class Peer {
   #timer: Timer | null = null
   #isUp = false
   #isClosed = false
-  #wasUp = false
+  /** Connections that were begun. */
+  #attempts = 0
   #nextId = 1
   #backoffMs = backoffMsMin
   #mapVersion = 0
@@ -83,6 +84,7 @@ export class Peer {
       onClose: reason => this.#lost(reason),
     })
     this.#connection = connection
+    this.#attempts++
     const hello: DataHello = {
       systemId: this.context.systemId,
       kind: 'sds',
@@ -209,9 +211,8 @@ export class Peer {
     this.#isUp = true
     this.#backoffMs = backoffMsMin
     this.#mapVersion = welcome.mapVersion
-    const again = this.#wasUp
+    const again = this.#attempts > 1
     if (again) this.context.counters.peerReconnects++
-    this.#wasUp = true
     this.context.log.info('sds.peer-up', { deviceId: this.deviceId, again })
     for (const send of [...this.#outstanding.values()]) {
       this.#number(send)
