@@ -59,6 +59,7 @@ class Ring {
   void drainWake();
   /// The kernel has transfers to finish, for which it wants to be entered.
   bool hasWork() const { return (__atomic_load_n(flags_, __ATOMIC_ACQUIRE) & IORING_SQ_TASKRUN) != 0; }
+  /// Returns how many there were.
   template <typename Ended>
   unsigned take(Ended ended) {
     const uint32_t first = *completionHead_;

@@ -34,6 +34,8 @@ t.test('an SDS that is removed and added again, without a restart, leads and fil
   await writeAll('d')
   cluster.start('sds-3')
   await scene.healthy()
+  const taken = scene.refusals.filter(reason => reason.includes('a newer session is known'))
+  t.same(taken, [], 'a session is newer than all before it, whoever it was with meanwhile')
   for (let chunk = 0; chunk < 32; chunk++) {
     const found = Buffer.alloc(4096)
     t.equal(await clock.finish(scene.read(chunk * chunkBytes, found)), null)

@@ -42,9 +42,9 @@ interface Candidate {
 }
 
 /** Sectors side by side, in one chunk, that have had the same fate: whatever concerns only some of them splits them. */
-interface Run {
-  first: number
-  end: number
+interface Extent {
+  firstSector: number
+  endSector: number
   candidates: Candidate[]
   /** Open orphans. */
   orphans: CheckedRequest[]
@@ -60,7 +60,7 @@ export class Violation extends Error {
 
 export class RegisterChecker {
   /** In order, without overlaps; sectors between them were never touched. */
-  readonly #runs: Run[] = []
+  readonly #extents: Extent[] = []
   readonly #chunks = new Set<number>()
   #tick = 1
   /** Everything answered before this moment is durable. */
@@ -85,8 +85,8 @@ export class RegisterChecker {
     if (request.kind === 'read') this.#reads.add(request)
     if (request.kind === 'read' || request.kind === 'flush') return
     const value = writtenBy(request)
-    for (const run of this.#runsOf(request)) {
-      const candidate = candidateOf(run, value)
+    for (const extent of this.#extentsOf(request)) {
+      const candidate = candidateOf(extent, value)
       candidate.open++
       candidate.goneAt = forEver
       candidate.buriedAt = forEver
@@ -98,17 +98,17 @@ export class RegisterChecker {
   wrote(request: CheckedRequest): void {
     const now = this.tick()
     const value = writtenBy(request)
-    for (const run of this.#runsOf(request)) {
-      this.#settleOrphans(run, request, null)
-      const own = this.#close(run, value, now)
-      if (request.begunAt <= run.lossAt) continue
-      for (const candidate of run.candidates) {
+    for (const extent of this.#extentsOf(request)) {
+      this.#settleOrphans(extent, request, null)
+      const own = this.#close(extent, value, now)
+      if (request.begunAt <= extent.lossAt) continue
+      for (const candidate of extent.candidates) {
         if (candidate === own || candidate.open > 0 || candidate.lastAt >= request.begunAt) continue
         if (candidate.goneAt === forEver) candidate.goneAt = now
         if (request.isFua) candidate.buriedAt = -1
         else if (candidate.buriedAt === forEver) candidate.buriedAt = now
       }
-      this.#forget(run)
+      this.#forget(extent)
     }
   }
 
@@ -117,7 +117,7 @@ export class RegisterChecker {
     const now = this.tick()
     this.#reads.delete(request)
     if (request.kind === 'read' || request.kind === 'flush') return
-    for (const run of this.#runsOf(request)) this.#close(run, writtenBy(request), now)
+    for (const extent of this.#extentsOf(request)) this.#close(extent, writtenBy(request), now)
   }
 
   /** Its SDC was killed and nobody sends it again. */
@@ -125,7 +125,7 @@ export class RegisterChecker {
     request.isOrphan = true
     this.#reads.delete(request)
     if (request.kind === 'read' || request.kind === 'flush') return
-    for (const run of this.#runsOf(request)) run.orphans.push(request)
+    for (const extent of this.#extentsOf(request)) extent.orphans.push(request)
   }
 
   /** Throws a Violation if the bytes are not what the sectors may have held during the request. */
@@ -138,18 +138,20 @@ export class RegisterChecker {
       const value = valueAt(first)
       let end = first + 1
       while (end < endSector && valueAt(end) === value) end++
-      for (const run of this.#runsBetween(first, end)) this.#saw(run, value, request, now)
+      for (const extent of this.#extentsBetween(first, end)) this.#saw(extent, value, request, now)
       first = end
     }
   }
 
-  #saw(run: Run, value: number, request: CheckedRequest, now: number): void {
-    const seen = run.candidates.find(candidate => candidate.value === value)
+  #saw(extent: Extent, value: number, request: CheckedRequest, now: number): void {
+    const seen = extent.candidates.find(candidate => candidate.value === value)
     if (seen === undefined || seen.goneAt <= request.begunAt)
-      throw new Violation(`${this.name} sector ${run.first}: read ${request.id} returned ${say(value)}; ${tell(run)}`)
-    this.#settleOrphans(run, request, value)
-    if (request.begunAt <= run.lossAt) return
-    for (const candidate of run.candidates)
+      throw new Violation(
+        `${this.name} sector ${extent.firstSector}: read ${request.id} returned ${say(value)}; ${tell(extent)}`,
+      )
+    this.#settleOrphans(extent, request, value)
+    if (request.begunAt <= extent.lossAt) return
+    for (const candidate of extent.candidates)
       if (candidate !== seen && candidate.open === 0 && candidate.lastAt < request.begunAt)
         candidate.goneAt = Math.min(candidate.goneAt, now)
   }
@@ -157,10 +159,10 @@ export class RegisterChecker {
   /** A FLUSH that began at `begunAt` was answered well. */
   flushed(request: CheckedRequest): void {
     const now = this.tick()
-    for (const run of this.#runs) {
-      if (run.lossAt <= request.begunAt) continue
+    for (const extent of this.#extents) {
+      if (extent.lossAt <= request.begunAt) continue
       // The loss came while it was under way: what it covers was durable by then, or it would have said otherwise.
-      for (const candidate of run.candidates)
+      for (const candidate of extent.candidates)
         if (candidate.buriedBeforeLossAt < request.begunAt && candidate.open === 0) {
           candidate.goneAt = Math.min(candidate.goneAt, now)
           candidate.buriedAt = candidate.buriedBeforeLossAt
@@ -175,10 +177,10 @@ export class RegisterChecker {
    */
   lost(holds: (chunk: number) => boolean): void {
     const now = this.tick()
-    for (const run of this.#runs) {
-      if (!holds(Math.floor(run.first / chunkSectors))) continue
-      run.lossAt = now
-      for (const candidate of run.candidates)
+    for (const extent of this.#extents) {
+      if (!holds(Math.floor(extent.firstSector / chunkSectors))) continue
+      extent.lossAt = now
+      for (const candidate of extent.candidates)
         if (candidate.buriedAt >= this.#flushedAt) {
           candidate.buriedBeforeLossAt = Math.min(candidate.buriedBeforeLossAt, candidate.buriedAt)
           candidate.goneAt = forEver
@@ -187,47 +189,51 @@ export class RegisterChecker {
     }
   }
 
-  #runsOf({ firstSector, sectorCount }: CheckedRequest): Run[] {
-    return this.#runsBetween(firstSector, firstSector + sectorCount)
+  #extentsOf({ firstSector, sectorCount }: CheckedRequest): Extent[] {
+    return this.#extentsBetween(firstSector, firstSector + sectorCount)
   }
 
-  /** The runs that make up exactly these sectors. */
-  #runsBetween(first: number, end: number): Run[] {
-    if (first === end) return []
-    const from = this.#cutAt(first)
+  /** The extents that make up exactly these sectors. */
+  #extentsBetween(firstSector: number, endSector: number): Extent[] {
+    if (firstSector === endSector) return []
+    const from = this.#cutAt(firstSector)
     let to = from
-    let at = first
-    // Each step either takes the run that begins at `at` or fills the gap there.
-    for (; at < end; to++) {
-      const next = this.#runs[to]
-      if (next === undefined || next.first > at) {
+    let at = firstSector
+    // Each step either takes the extent that begins at `at` or fills the gap there.
+    for (; at < endSector; to++) {
+      const next = this.#extents[to]
+      if (next === undefined || next.firstSector > at) {
         const chunk = Math.floor(at / chunkSectors)
         this.#chunks.add(chunk)
-        this.#runs.splice(to, 0, untouched(at, Math.min(end, next?.first ?? end, (chunk + 1) * chunkSectors)))
-      } else if (next.end > end) this.#cutAt(end)
-      at = this.#runs[to]!.end
+        this.#extents.splice(
+          to,
+          0,
+          untouched(at, Math.min(endSector, next?.firstSector ?? endSector, (chunk + 1) * chunkSectors)),
+        )
+      } else if (next.endSector > endSector) this.#cutAt(endSector)
+      at = this.#extents[to]!.endSector
     }
-    return this.#runs.slice(from, to)
+    return this.#extents.slice(from, to)
   }
 
-  /** No run goes over `sector`; returns which is the first behind it. */
+  /** No extent goes over `sector`; returns which is the first behind it. */
   #cutAt(sector: number): number {
     let low = 0
-    for (let high = this.#runs.length; low < high; ) {
+    for (let high = this.#extents.length; low < high; ) {
       const middle = (low + high) >> 1
-      if (this.#runs[middle]!.end <= sector) low = middle + 1
+      if (this.#extents[middle]!.endSector <= sector) low = middle + 1
       else high = middle
     }
-    const run = this.#runs[low]
-    if (run === undefined || run.first >= sector) return low
-    const candidates = run.candidates.map(candidate => ({ ...candidate }))
-    this.#runs.splice(low, 0, { ...run, end: sector, candidates, orphans: [...run.orphans] })
-    run.first = sector
+    const extent = this.#extents[low]
+    if (extent === undefined || extent.firstSector >= sector) return low
+    const candidates = extent.candidates.map(candidate => ({ ...candidate }))
+    this.#extents.splice(low, 0, { ...extent, endSector: sector, candidates, orphans: [...extent.orphans] })
+    extent.firstSector = sector
     return low + 1
   }
 
-  #close(run: Run, value: number, lastAt: number): Candidate {
-    const candidate = candidateOf(run, value)
+  #close(extent: Extent, value: number, lastAt: number): Candidate {
+    const candidate = candidateOf(extent, value)
     candidate.open--
     candidate.lastAt = Math.max(candidate.lastAt, lastAt)
     return candidate
@@ -237,25 +243,25 @@ export class RegisterChecker {
    * A newer process of the orphans' SDC was served at this sector, so the older one's session was over: what it had not
    * begun is never applied, what it had begun was finished before.
    */
-  #settleOrphans(run: Run, request: CheckedRequest, seen: number | null): void {
-    if (run.orphans.length === 0) return
-    run.orphans = run.orphans.filter(orphan => {
+  #settleOrphans(extent: Extent, request: CheckedRequest, seen: number | null): void {
+    if (extent.orphans.length === 0) return
+    extent.orphans = extent.orphans.filter(orphan => {
       if (orphan.sdc !== request.sdc || orphan.process >= request.process) return true
       const value = writtenBy(orphan)
-      this.#close(run, value, request.begunAt - (value === seen ? 0 : 0.5))
+      this.#close(extent, value, request.begunAt - (value === seen ? 0 : 0.5))
       return false
     })
   }
 
   /** What can neither be read nor come back. */
-  #forget(run: Run): void {
-    if (run.candidates.length < 8) return
+  #forget(extent: Extent): void {
+    if (extent.candidates.length < 8) return
     let oldestRead = this.#tick
     for (const read of this.#reads) {
       oldestRead = read.begunAt
       break
     }
-    run.candidates = run.candidates.filter(
+    extent.candidates = extent.candidates.filter(
       ({ open, goneAt, buriedAt }) => open > 0 || goneAt >= oldestRead || buriedAt >= this.#flushedAt,
     )
   }
@@ -273,18 +279,18 @@ const newCandidate = (value: number): Candidate => ({
 })
 
 /** Zeroes, and nothing has happened yet. */
-const untouched = (first: number, end: number): Run => ({
-  first,
-  end,
+const untouched = (firstSector: number, endSector: number): Extent => ({
+  firstSector,
+  endSector,
   candidates: [newCandidate(0)],
   orphans: [],
   lossAt: 0,
 })
 
-function candidateOf(run: Run, value: number): Candidate {
-  for (const candidate of run.candidates) if (candidate.value === value) return candidate
+function candidateOf(extent: Extent, value: number): Candidate {
+  for (const candidate of extent.candidates) if (candidate.value === value) return candidate
   const candidate = newCandidate(value)
-  run.candidates.push(candidate)
+  extent.candidates.push(candidate)
   return candidate
 }
 
@@ -316,7 +322,7 @@ function say(value: number): string {
   return value === misplaced ? "another sector's bytes" : value === 0 ? 'zeroes' : `write ${value}`
 }
 
-function tell({ candidates, lossAt }: Run): string {
+function tell({ candidates, lossAt }: Extent): string {
   const list = candidates.map(({ value, open, lastAt, goneAt, buriedAt }) => {
     const until = goneAt === forEver ? '' : ` gone ${goneAt}`
     return `${say(value)} [last ${open > 0 ? 'open' : lastAt}${until}${buriedAt === forEver ? '' : ` buried ${buriedAt}`}]`

@@ -29,6 +29,8 @@ export class Scene {
   readonly random = seededRandom(5)
   /** Why the MDM has changed slices, in order. */
   readonly events: string[] = []
+  /** Why SDSs have refused sessions, in order. */
+  readonly refusals: string[] = []
 
   constructor(plan: Partial<RunPlan> = {}) {
     this.cluster = new SimCluster({ ...planOf(1), ...base, ...plan }, new Situations(), {
@@ -37,6 +39,7 @@ export class Scene {
       onMap: () => {},
       onLog: (process, event, fields) => {
         if (process.role === 'mdm' && event === 'slices.changed') this.events.push(String(fields.why))
+        if (event === 'sds.hello-refused') this.refusals.push(String(fields.reason))
       },
       onBroken: error => {
         throw error

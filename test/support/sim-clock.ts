@@ -228,7 +228,7 @@ export class ProcessClock implements Clock {
   }
 }
 
-/** Then the event loop comes round once: whoever waits for something of this world gets it. */
+/** After so many the real event loop comes round: whoever waits for its timers and files is served. */
 const turnsAtOnce = 1_000
 
 /**

@@ -4,7 +4,7 @@ import type { SdsId } from '../../../src/base/ids.js'
 import { blockBytes } from '../../../src/base/units.js'
 import { opcodes } from '../../../src/wire/data.js'
 import { Cluster, deviceIdOf, poolId, sdsIdOf, type TestClient } from './cluster.js'
-import { mdmAt } from './fake-mdm.js'
+import { idOf, mdmAt } from './fake-mdm.js'
 
 const bytes = (letter: string) => Buffer.alloc(blockBytes, letter)
 const place = { offset: 0, length: blockBytes }
@@ -254,5 +254,31 @@ t.test('lease: I/O goes on while the MDM is away', async t => {
   reader.stop()
   cluster.world.network.accept(mdmAt)
   await cluster.clock.runFor(3_000)
+  await cluster.end()
+})
+
+t.test('lease: what an SDS holds under an old id is not held under the new one', async t => {
+  const { cluster, reader } = await prepared()
+  const { mdm, clock, world } = cluster
+  const sds = mdm.map.tables.sdss.get(sdsIdOf(1))!
+  const device = mdm.map.tables.devices.get(deviceIdOf(1))!
+  const id = idOf<'sds'>(77)
+  // Removed and added again, with what it has, while nobody gives it another lease.
+  world.network.cut('sds-1', 'sds-2')
+  const cutMs = clock.nowMs()
+  mdm.commit([
+    { kind: 'drop', table: 'sdss', id: sds.id },
+    { kind: 'put', table: 'sdss', value: { ...sds, id } },
+    { kind: 'put', table: 'devices', value: { ...device, sdsId: id } },
+  ])
+  world.network.drop('sds-1', 'mdm')
+  await cluster.until(() => mdm.acks.get(id) === mdm.map.version)
+  const servingMs = clock.nowMs()
+  t.ok(servingMs - cutMs < 500, 'the old lease would last for a while')
+  await clock.runFor(700)
+  t.equal(reader.sawSince(servingMs, 'o'), 0)
+  world.network.heal()
+  await cluster.until(() => reader.sawSince(servingMs, 'o') > 0)
+  reader.stop()
   await cluster.end()
 })
