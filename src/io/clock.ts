@@ -42,7 +42,7 @@ class SystemTimer implements Timer {
     readonly dueMs: number,
     readonly fire: () => void,
   ) {
-    this.#timeout = setTimeout(() => this.#ring(), Math.max(0, dueMs - addon.bootTimeMs()))
+    this.#timeout = setTimeout(() => this.#ring(), Math.max(0, Math.ceil(dueMs - addon.bootTimeMs())))
   }
   cancel(): void {
     if (this.#timeout !== null) clearTimeout(this.#timeout)

@@ -8,8 +8,7 @@ import { listening } from './tcp-link.js'
 
 /** Serves `/metrics` as Prometheus reads it: what `sample` says at that moment, and the process's own figures. */
 export async function serveMetrics(at: Endpoint, sample: () => MetricSample[]): Promise<Listener> {
-  const processRegistry = new Registry()
-  collectDefaultMetrics({ register: processRegistry })
+  const processRegistry = registryOfProcess()
   const loopDelay = new LoopDelay()
   const server = http.createServer(async (request, response) => {
     if (request.method !== 'GET' || request.url?.split('?')[0] !== '/metrics') {
@@ -35,6 +34,15 @@ export async function serveMetrics(at: Endpoint, sample: () => MetricSample[]): 
       server.closeAllConnections()
     },
   }
+}
+
+/** The process's own figures, without prom-client's of the event loop: it wakes the process 100 times a second for them. */
+function registryOfProcess(): Registry {
+  const register = new Registry()
+  collectDefaultMetrics({ register, eventLoopMonitoringPrecision: 3_600_000 })
+  for (const { name } of register.getMetricsAsArray())
+    if (name.startsWith('nodejs_eventloop_lag')) register.removeSingleMetric(name)
+  return register
 }
 
 /** Samples of one name belong together and have the same labels. */

@@ -14,7 +14,7 @@ const fill = (device: string, offsetBytes: number, lengthBytes: number) =>
 const reads = async (device: string, offsetBytes: number, lengthBytes: number, byte: 'zero' | 'pattern') => {
   const octal = byte === 'zero' ? '\\000' : '\\245'
   const others = await shell(
-    `dd if=${device} iflag=direct,skip_bytes,count_bytes bs=4096 skip=${offsetBytes} count=${lengthBytes} status=none ` +
+    `dd if=${device} iflag=direct,skip_bytes,count_bytes bs=1M skip=${offsetBytes} count=${lengthBytes} status=none ` +
       `| tr -d '${octal}' | wc -c`,
   )
   return Number(others) === 0

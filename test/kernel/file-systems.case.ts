@@ -28,29 +28,32 @@ async function grow(cluster: LocalCluster, name: string, device: string, sizeGb:
   })
 }
 
-for (const fileSystem of fileSystems)
-  t.test(`${fileSystem.name}: made, filled, trimmed, grown while mounted, and clean at the end`, async t => {
-    const name = fileSystem.name
-    const cluster = await startLocalCluster(t, '--volume', `${name}:8G`, '--device-size', '32G')
-    const device = cluster.volume(name).device!
-    const at = join(cluster.dir, 'mnt')
-    mkdirSync(at)
-    await shell(`${fileSystem.make} ${device} && mount ${device} ${at}`)
-    t.teardown(() => shell(`mountpoint -q ${at} && umount ${at} || true`))
+t.test('file systems', async t => {
+  const volumes = fileSystems.flatMap(({ name }) => ['--volume', `${name}:8G`])
+  const cluster = await startLocalCluster(t, ...volumes, '--device-size', '64G')
+  for (const fileSystem of fileSystems)
+    await t.test(`${fileSystem.name}: made, filled, trimmed, grown while mounted, and clean at the end`, async t => {
+      const name = fileSystem.name
+      const device = cluster.volume(name).device!
+      const at = join(cluster.dir, name)
+      mkdirSync(at)
+      await shell(`${fileSystem.make} ${device} && mount ${device} ${at}`)
+      t.teardown(() => shell(`mountpoint -q ${at} && umount ${at} || true`))
 
-    await shell(`cp -r node_modules/typescript/lib ${at}/tree && sync -f ${at}`)
-    await shell(`cp -r ${at}/tree ${at}/copy && rm -rf ${at}/tree && sync -f ${at}`)
-    t.match(await shell(`fstrim -v ${at}`), /trimmed/)
+      await shell(`cp -r node_modules/typescript/lib ${at}/tree && sync -f ${at}`)
+      await shell(`cp -r ${at}/tree ${at}/copy && rm -rf ${at}/tree && sync -f ${at}`)
+      t.match(await shell(`fstrim -v ${at}`), /trimmed/)
 
-    const before = await sizeOf(at)
-    await grow(cluster, name, device, 16)
-    await shell(fileSystem.grow(device, at))
-    t.ok((await sizeOf(at)) > before * 1.9, 'the mounted file system uses the new space')
+      const before = await sizeOf(at)
+      await grow(cluster, name, device, 16)
+      await shell(fileSystem.grow(device, at))
+      t.ok((await sizeOf(at)) > before * 1.9, 'the mounted file system uses the new space')
 
-    await shell(`umount ${at}`)
-    await shell(`${fileSystem.check} ${device}`)
-    await shell(`mount ${device} ${at}`)
-    await shell(`diff -r node_modules/typescript/lib ${at}/copy`)
-    await shell(`umount ${at}`)
-    await cluster.check()
-  })
+      await shell(`umount ${at}`)
+      await shell(`${fileSystem.check} ${device}`)
+      await shell(`mount ${device} ${at}`)
+      await shell(`diff -r node_modules/typescript/lib ${at}/copy`)
+      await shell(`umount ${at}`)
+    })
+  await cluster.check()
+})

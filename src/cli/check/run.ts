@@ -30,7 +30,7 @@ export interface CheckResult {
 export interface CheckWork {
   mdm: MdmClient
   link: Link
-  /** How long to wait for copies that are being filled. */
+  /** How long to wait, all in all, for copies that are being filled. */
   settleMs: number
   progress(sentence: string): void
 }
@@ -39,7 +39,8 @@ export interface CheckWork {
 export async function runCheck(work: CheckWork): Promise<CheckResult> {
   const { mdm, progress } = work
   await mdm.subscribe()
-  await untilFilled(work)
+  const settledByMs = performance.now() + work.settleMs
+  await untilFilled(work, settledByMs)
   const tasks = slicesToCheck(mdm.map)
   const result: CheckResult = {
     equal: false,
@@ -56,7 +57,7 @@ export async function runCheck(work: CheckWork): Promise<CheckResult> {
   let saidAtMs = performance.now()
   const compareAll = async (queue: SliceTask[]) => {
     for (let task = queue.shift(); task; task = queue.shift()) {
-      const outcome = await compareSlice(work, sessions, task)
+      const outcome = await compareSlice(work, sessions, task, settledByMs)
       if (typeof outcome === 'string') {
         const pool = mdm.map.tables.pools.get(task.poolId)?.name ?? task.poolId
         result.notCompared.push({ pool, slice: task.slice, reason: outcome })
@@ -94,8 +95,7 @@ function addReport(result: CheckResult, report: CompareReport): void {
 }
 
 /** Slices without a second copy in sync cannot be compared; most of them are just being filled. */
-async function untilFilled({ mdm, settleMs, progress }: CheckWork): Promise<void> {
-  const endMs = performance.now() + settleMs
+async function untilFilled({ mdm, progress }: CheckWork, endMs: number): Promise<void> {
   let said = false
   while (placementFaults(mdm.map).some(fault => fault.kind === 'missing') && performance.now() < endMs) {
     if (!said) progress('waiting for copies that are being filled')
@@ -109,8 +109,9 @@ async function compareSlice(
   { mdm, link }: CheckWork,
   sessions: Map<DeviceId, CompareSession>,
   { poolId, slice }: SliceTask,
+  settledByMs: number,
 ): Promise<CompareReport | string> {
-  const endMs = performance.now() + retryMs
+  let endMs = performance.now() + retryMs
   for (;;) {
     const { map } = mdm
     const record = map.slices.get(poolId)?.[slice]
@@ -118,7 +119,13 @@ async function compareSlice(
     const device = map.tables.devices.get(record.primary)
     const sds = device && map.tables.sdss.get(device.sdsId)
     if (!sds) return `the map does not know the SDS of primary ${record.primary}`
-    if (record.secondary === null) return 'there is one copy only'
+    if (record.secondary === null) {
+      // It may have fallen out of sync since the check began.
+      if (performance.now() > settledByMs) return 'there is one copy only'
+      await sleep(retryPauseMs)
+      endMs = performance.now() + retryMs
+      continue
+    }
     let session = sessions.get(record.primary)
     if (!session || session.lostReason !== null) {
       const systemId = systemIdOf(map) as SystemId

@@ -41,7 +41,11 @@ const equalReport = (slice: number): CompareReport => ({
 })
 
 /** Runs a check against servers that answer each compare request as `answer` says; null closes the connection. */
-async function check(sliceCount: number, answer: (frame: DataFrame) => { status: number; body: Buffer } | null) {
+async function check(
+  sliceCount: number,
+  answer: (frame: DataFrame, map: ClusterMap) => { status: number; body: Buffer } | null,
+  settleMs = 0,
+) {
   const map = makeMap(sliceCount)
   const hellos: DataHello[] = []
   let atOnceMax = 0
@@ -59,7 +63,7 @@ async function check(sliceCount: number, answer: (frame: DataFrame) => { status:
         setImmediate(() => {
           atOnce--
           if (!isOpen) return
-          const said = answer(frame)
+          const said = answer(frame, map)
           if (said) handlers.onMessage(makeReply(frame, said.status, [said.body]))
           else {
             isOpen = false
@@ -85,7 +89,7 @@ async function check(sliceCount: number, answer: (frame: DataFrame) => { status:
       return true
     },
   }
-  const work = { mdm, link, settleMs: 0, progress() {} } as unknown as CheckWork
+  const work = { mdm, link, settleMs, progress() {} } as unknown as CheckWork
   return { result: await runCheck(work), hellos, atOnceMax }
 }
 
@@ -129,6 +133,28 @@ t.test('check: a slice whose configuration has moved on is asked again with the 
   })
   t.equal(result.equal, true)
   t.same(epochs, [5, 6])
+})
+
+t.test('check: a copy that falls out of sync meanwhile is waited for as long as was asked, and not longer', async t => {
+  const epochs: number[] = []
+  const losesItsSecond = (whenLost: (map: ClusterMap) => void) => (frame: DataFrame, map: ClusterMap) => {
+    epochs.push(frame.epoch)
+    if (frame.epoch !== 5) return ok(equalReport(0))
+    const alone = { version: 8, changes: [{ kind: 'slices', poolId, slices: [{ ...record(0, 6), secondary: null }] }] }
+    whenLost(map)
+    return { status: errorTable.STALE_EPOCH.wire, body: encode([alone]) }
+  }
+  const comesBack = (map: ClusterMap) => {
+    setTimeout(() => map.slices.get(poolId as never)!.splice(0, 1, record(0, 7)), 300)
+  }
+  t.equal((await check(1, losesItsSecond(comesBack), 60_000)).result.equal, true)
+  t.same(epochs, [5, 7])
+
+  const { result } = await check(
+    1,
+    losesItsSecond(() => {}),
+  )
+  t.match(result.notCompared, [{ slice: 0, reason: /one copy only/ }])
 })
 
 t.test('check: a connection that ends is opened again; a refusal for good is a slice not compared', async t => {

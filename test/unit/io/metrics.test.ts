@@ -18,6 +18,7 @@ t.test('metrics: the page has the samples of that moment, with labels, and the p
   t.match(text, 'blockmesh_up 0\n')
   t.match(text, /blockmesh_event_loop_delay_p999_ms \d/)
   t.match(text, /process_resident_memory_bytes \d+/)
+  t.notMatch(text, 'nodejs_eventloop_lag', 'what wakes an idle process is measured once')
   t.equal((await page('/')).status, 404)
 })
 
