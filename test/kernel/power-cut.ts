@@ -27,6 +27,9 @@ export const powerCutVariants: readonly PowerCutVariant[] = [
 
 /** What a guest may take to boot, to heal and to check everything. */
 const bootWithinMs = 420_000
+/** A life begins to count when it has synced so much, or after so long. */
+const syncedMin = 5
+const syncWithinMs = 60_000
 const guestProgram = fileURLToPath(new URL('../../../test/kernel/guest', import.meta.url))
 const guestScript = fileURLToPath(new URL('./power-cut.guest.js', import.meta.url))
 
@@ -62,13 +65,18 @@ export async function cutAgainAndAgain(
       const isLast = life === cuts
       const beganMs = performance.now()
       rmSync(join(work, 'loading'), { force: true })
+      const syncedBefore = linesOf(work, 'journal')
       guest = new Guest(work, [fileSystem, ioMode, String(seed * 1000 + life), isLast ? 'verify' : 'load'])
       const wrong = isLast ? await guest.untilEnd() : await guest.untilLoading()
       const tookS = Math.round((performance.now() - beganMs) / 1000)
       if (wrong !== null) return `${wrong}\nEverything is in ${work}`
       say(`life ${life + 1}: ${isLast ? 'verified' : 'writes'} after ${tookS} s; ${readText(work, 'stdout')}`)
       if (isLast) break
-      await sleep(3000 + random.integer(7000))
+      // On a busy host it may take long before anything is there that could be lost.
+      const waitEndMs = performance.now() + syncWithinMs
+      while (!guest.hasEnded && linesOf(work, 'journal') < syncedBefore + syncedMin && performance.now() < waitEndMs)
+        await sleep(50)
+      await sleep(1000 + random.integer(7000))
       if (guest.hasEnded) return `${guest.outcome()}\nEverything is in ${work}`
       await guest.cutPower()
     }
@@ -144,6 +152,8 @@ class Guest {
     await this.#gone
   }
 }
+
+const linesOf = (work: string, name: string): number => readText(work, name).split('\n').length
 
 function readText(work: string, name: string): string {
   const path = join(work, name)

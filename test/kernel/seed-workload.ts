@@ -1,13 +1,13 @@
-import t from 'tap'
-import { fio, startLocalCluster } from '../support/local-cluster.js'
+import type { Test } from 'tap'
+import { fio, type LocalCluster } from '../support/local-cluster.js'
 
 const workload = '--direct=1 --buffered=0 --iodepth=16 --bs=64k,32k --rw=randrw --rwmixread=45 --loops=2 --size=48M'
 // With serialize_overlap fio 3.33 loses count of its own seeds where reads and writes differ in size ("bad header rand_seed",
 // on a plain file and on other NBD servers as well), so that option runs with one size.
 const variants = [workload, `${workload} --verify=crc32c`, `${workload} --verify=crc32c --serialize_overlap=1 --bs=32k`]
 
-t.test('seed workload: fio on /dev/nbdX and through its nbd engine sees no error and no wrong byte', async t => {
-  const cluster = await startLocalCluster(t, '--volume', 'vol1:8G')
+/** The seed workload of fio, on /dev/nbdX and through its nbd engine, sees no error and no wrong byte. */
+export async function seedWorkload(t: Test, cluster: LocalCluster): Promise<void> {
   const { device, uri } = cluster.volume('vol1')
   t.match(device, /^\/dev\/nbd\d+$/)
   for (const target of [`--ioengine=libaio --filename=${device}`, `--ioengine=nbd --uri='${uri}'`])
@@ -15,5 +15,4 @@ t.test('seed workload: fio on /dev/nbdX and through its nbd engine sees no error
       const job = await fio(`--name=seed ${target} ${options}`)
       t.ok(job.write.total_ios > 0, `${target} ${options}`)
     }
-  await cluster.check()
-})
+}

@@ -1,10 +1,10 @@
 import { mkdtempSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import t from 'tap'
-import { shell, startLocalCluster } from '../support/local-cluster.js'
+import type { Test } from 'tap'
+import { type LocalCluster, shell } from '../support/local-cluster.js'
 
-t.test('local down: a device in use stays and goes on with the next up; one that nobody uses is let go', async t => {
-  const cluster = await startLocalCluster(t, '--volume', 'vol1:8G')
+/** A device in use stays after `local down` and goes on with the next up; one that nobody uses is let go. */
+export async function localDown(t: Test, cluster: LocalCluster): Promise<void> {
   const device = cluster.volume('vol1').device!
   const place = mkdtempSync(join('/run', 'blockmesh-mount-'))
   await shell(`mkfs.ext4 -q -E nodiscard ${device} && mount ${device} ${place} && echo kept > ${place}/file && sync`)
@@ -23,4 +23,4 @@ t.test('local down: a device in use stays and goes on with the next up; one that
   t.equal((await servedBy()).trim(), '', 'not mounted: the kernel has let go')
   await cluster.local('up')
   await shell(`fsck.ext4 -fn ${cluster.volume('vol1').device!}`)
-})
+}
