@@ -7,6 +7,7 @@ import { deviceDirectory, domainName, poolName, type SimCluster, sdsAt } from '.
 import type { Situation, Situations } from './situations.js'
 
 const againMs = 400
+const patrolMs = 2_000
 const volumeBytesMax = 24 * GiB
 const devicesPerSdsMax = 3
 
@@ -39,10 +40,26 @@ export class Operator {
   /** Nothing new begins. */
   end(): void {
     this.#isOver = true
+    this.#patrol()
     if (this.#hasPolicies)
       this.begin('policies as they were', async () => {
         await this.persist(() => this.#setPolicies(null))
       })
+  }
+
+  /** Maintenance that nobody has answered for may still come about, whatever the map showed when it was to be left. */
+  #patrol(): void {
+    this.cluster.clock.setTimer(patrolMs, () => {
+      this.#patrol()
+      if (this.#jobs.size > 0) return
+      const left = this.#sdss().find(({ maintenance }) => maintenance)
+      if (left !== undefined)
+        this.begin(`${left.name} is still in maintenance`, () =>
+          this.persistUntil(({ tables }) => !tables.sdss.get(left.id)?.maintenance, 'exitMaintenance', {
+            sds: left.id,
+          }),
+        )
+    })
   }
 
   /** Does something that takes time; the run is not over before it is. */

@@ -25,6 +25,7 @@ const found: Record<number, string> = {
 /** The same, since there are short stories. */
 const shortened: Record<number, string> = {
   526392824: 'an SDS that was removed and added again went on with the sessions of its old id, and filled nobody',
+  484860391: 'the operator had looked before a stalled master let the SDS enter maintenance, and never looked again',
 }
 
 for (const [seeds, isWhole] of [
