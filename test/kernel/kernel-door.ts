@@ -37,7 +37,7 @@ export async function restarts(t: Test, cluster: LocalCluster): Promise<void> {
 export async function mappedAgain(t: Test, cluster: LocalCluster): Promise<void> {
   const device = cluster.volume('vol1').device!
   const servedBy = async () => (await shell(`cat /sys/block/${device.slice(5)}/pid 2> /dev/null || true`)).trim()
-  for (let round = 0; round < 5; round++) {
+  for (let round = 0; round < 10; round++) {
     await cluster.scli('--unmap_volume_from_sdc', '--volume_name', 'vol1', '--sdc_name', 'sdc-1', '--i_am_sure')
     t.equal(await servedBy(), '', 'the device is not connected')
     await cluster.scli('--map_volume_to_sdc', '--volume_name', 'vol1', '--sdc_name', 'sdc-1')
