@@ -4,6 +4,7 @@ import { chunkBytes } from '../base/units.js'
 import { askRange, type LockRequest } from '../core/sds/index.js'
 import type { AckGate } from './map-ack.js'
 import type { OwnDevice } from './own-device.js'
+import type { Listed } from './request-list.js'
 
 /**
  * Whatever touches a device: it asks for a range lock in its order of arrival, keeps it until the disk has answered,
@@ -11,7 +12,7 @@ import type { OwnDevice } from './own-device.js'
  */
 let aloneNext = 1
 
-export abstract class DeviceRequest implements LockRequest {
+export abstract class DeviceRequest implements LockRequest, Listed<DeviceRequest> {
   lockKey = 0
   lockFrom = 0
   lockTo = 0
@@ -19,6 +20,9 @@ export abstract class DeviceRequest implements LockRequest {
   lockWantTo = 0
   lockShared = false
   lockWaits = 0
+  listBefore: DeviceRequest | null = null
+  listAfter: DeviceRequest | null = null
+  isListed = false
   /** The map acknowledgement that waits for this request's end. */
   gate: AckGate | null = null
   /** Number of the mapping that the request relies on, 0 between servers. */

@@ -26,7 +26,7 @@ export function applyMap(
   context.drains.mapChanged()
   for (const device of context.devices.values()) adoptRecords(device, map, whole ? null : deltas)
   for (const device of context.devices.values())
-    for (const request of [...device.active]) if (device.active.has(request)) request.mapChanged()
+    for (const request of [...device.active]) if (request.isListed) request.mapChanged()
   acknowledge(context, acks, map.version)
 }
 

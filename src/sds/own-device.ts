@@ -2,6 +2,7 @@ import { type DeviceId, numberOfId, sameId } from '../base/ids.js'
 import { RangeLocks, sliceKey } from '../core/sds/index.js'
 import type { SliceRecord } from '../model/index.js'
 import type { DeviceRequest } from './device-request.js'
+import { RequestList } from './request-list.js'
 import type { DeviceStore } from './store/device-store.js'
 
 /** One device of this SDS with everything that is under way on it. */
@@ -9,7 +10,7 @@ export class OwnDevice {
   readonly id: DeviceId
   readonly locks = new RangeLocks()
   /** Everything that holds or waits for a range lock, in order of arrival. */
-  readonly active = new Set<DeviceRequest>()
+  readonly active = new RequestList<DeviceRequest>()
   /** The MDM has confirmed that this process has the device open. */
   registered = false
   /** A map that this process has seen names it: once one does not, it has been removed from the system. */

@@ -1,6 +1,7 @@
 import { assert } from '../base/assert.js'
 import { errorTable } from '../base/errors.js'
 import type { DeviceId } from '../base/ids.js'
+import { NumberMap } from '../base/number-map.js'
 import type { Endpoint } from '../model/index.js'
 import type { Connection, Timer } from '../ports/index.js'
 import { decode, encode } from '../wire/codec.js'
@@ -22,7 +23,7 @@ const silenceMsMax = 10_000
  * requestId, so that only the answer to the last one counts.
  */
 export class Peer {
-  readonly #outstanding = new Map<number, CopySend>()
+  readonly #outstanding = new NumberMap<CopySend>()
   #connection: Connection<DataFrame> | null = null
   #endpoint: Endpoint | null = null
   #timer: Timer | null = null
@@ -136,11 +137,17 @@ export class Peer {
     this.#outstanding.clear()
   }
 
+  /** What is outstanding, in the order in which it was sent. */
+  #inOrder(): CopySend[] {
+    const age = (send: CopySend) => (this.#nextId - send.frame.requestId) >>> 0
+    return this.#outstanding.values().sort((a, b) => age(b) - age(a))
+  }
+
   #number(send: CopySend): void {
     if (this.#outstanding.get(send.frame.requestId) === send) this.#outstanding.delete(send.frame.requestId)
     const requestId = this.#nextId
     this.#nextId = this.#nextId === 0xffffffff ? 1 : this.#nextId + 1
-    assert(!this.#outstanding.has(requestId), 'requestIds come round only after 2^32 requests')
+    assert(this.#outstanding.get(requestId) === undefined, 'requestIds come round only after 2^32 requests')
     send.frame.requestId = requestId
     send.frame.mapVersion = this.context.view.version
     this.#outstanding.set(requestId, send)
@@ -214,7 +221,7 @@ export class Peer {
     const again = this.#attempts > 1
     if (again) this.context.counters.peerReconnects++
     this.context.log.info('sds.peer-up', { deviceId: this.deviceId, again })
-    for (const send of [...this.#outstanding.values()]) {
+    for (const send of this.#inOrder()) {
       this.#number(send)
       this.#transmit(send)
     }
@@ -234,7 +241,7 @@ export class Peer {
     this.#isUp = false
     this.#timer?.cancel()
     this.#timer = null
-    for (const send of [...this.#outstanding.values()]) {
+    for (const send of this.#inOrder()) {
       if (send.isKept || this.#outstanding.get(send.frame.requestId) !== send) continue
       this.#outstanding.delete(send.frame.requestId)
       send.owner.copyAnswered(send, linkLost, null)

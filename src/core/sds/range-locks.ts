@@ -1,4 +1,5 @@
 import { assert } from '../../base/assert.js'
+import { NumberMap } from '../../base/number-map.js'
 import { blockBytes, chunkBytes } from '../../base/units.js'
 
 /**
@@ -39,7 +40,7 @@ const isWholeWish = (request: LockRequest): boolean =>
  * order of their arrival. Per chunk one queue of holders and waiters, which is short.
  */
 export class RangeLocks {
-  readonly #queues = new Map<number, LockRequest[]>()
+  readonly #queues = new NumberMap<LockRequest[]>()
 
   /** Chunks with a holder or a waiter. */
   get chunksNow(): number {
