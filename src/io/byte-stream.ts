@@ -20,6 +20,7 @@ export interface ByteStreamOwner {
 /** Of all streams of this process; as many connections as its listeners take together. */
 const streamsMax = 16_384
 const eventsPerCallMax = 1_024
+const restEveryMs = 10_000
 /** An event: something that had to wait has been sent. */
 const progress = 2 ** 31 - 1
 
@@ -53,6 +54,7 @@ export class ByteStream {
     if (!isStarted) {
       addon.streamsStart(states, events)
       onEvents(takeEvents)
+      setInterval(restAll, restEveryMs).unref()
       isStarted = true
     }
     this.#id = addon.streamAdopt(fd, sendBufferBytes)
@@ -114,10 +116,21 @@ export class ByteStream {
     else this.owner.onBroken(errnoName(-what))
   }
 
+  /** Called now and then. */
+  rest(): void {
+    this.#memory.rest()
+    this.#aim()
+  }
+
   #took(lengthBytes: number): void {
     this.owner.onBytes(this.#memory.took(lengthBytes))
     if (this.#isDestroyed) return
     this.#memory.consumed()
+    this.#aim()
+  }
+
+  /** Tells the addon where the next read goes. */
+  #aim(): void {
     states[this.#stateAt] = this.#memory.place()
     const { memory } = this.#memory
     if (memory === this.#target) return
@@ -136,6 +149,10 @@ export class ByteStream {
 interface Unsent {
   pieces: readonly Uint8Array[]
   sent: () => void
+}
+
+function restAll(): void {
+  for (const stream of streams) stream?.rest()
 }
 
 function takeEvents(count: number): void {

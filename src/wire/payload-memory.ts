@@ -29,21 +29,20 @@ export function poisonReleased(on: boolean): void {
   released = new WeakSet()
 }
 
-/** Slabs in two sizes: small ones while little comes in, large ones for streams. */
-export const slabBytesSmall = 64 * KiB
-export const slabBytesLarge = 512 * KiB
+/** Sizes of slabs, for connections that are quiet, for small requests, and for streams. */
+const slabSizes = [16 * KiB, 64 * KiB, 512 * KiB] as const
+export const [slabBytesQuiet, slabBytesSmall, slabBytesLarge] = slabSizes
+type SlabSize = (typeof slabSizes)[number]
 const spareBytesMax = 16 * MiB
-/** So many small reads in a row, and a stream is taken to be over. */
+/** So many reads in a row that a smaller slab would do for, and it will. */
 const smallReadsMax = 64
-const spareSmall: Slab[] = []
-const spareLarge: Slab[] = []
+const spareSlabs = new Map<number, Slab[]>(slabSizes.map(bytes => [bytes, []]))
 
 /** A slab that nobody else uses, pinned once. */
-export function takeSlab(large: boolean): Slab {
-  const spare = large ? spareLarge : spareSmall
-  let slab = spare.pop()
+export function takeSlab(sizeBytes: SlabSize): Slab {
+  let slab = spareSlabs.get(sizeBytes)!.pop()
   if (slab === undefined) {
-    slab = { bytes: Buffer.allocUnsafeSlow(large ? slabBytesLarge : slabBytesSmall), pins: 0 }
+    slab = { bytes: Buffer.allocUnsafeSlow(sizeBytes), pins: 0 }
     slabOf.set(slab.bytes.buffer, slab)
   }
   slab.pins = 1
@@ -55,7 +54,7 @@ export function unpin(slab: Slab): void {
   assert(slab.pins >= 0, 'a slab is unpinned as often as it was pinned')
   if (slab.pins > 0) return
   if (poisons) slab.bytes.fill(poison)
-  const spare = slab.bytes.length === slabBytesLarge ? spareLarge : spareSmall
+  const spare = spareSlabs.get(slab.bytes.length)!
   if ((spare.length + 1) * slab.bytes.length <= spareBytesMax / 2) spare.push(slab)
 }
 
@@ -122,7 +121,7 @@ export function takePayload(lengthBytes: number): Buffer {
   if (lengthBytes > cutBytesMax) return takeLarge(lengthBytes)
   if (payloadSlab === null || payloadAt + lengthBytes > slabBytesSmall) {
     if (payloadSlab !== null) unpin(payloadSlab)
-    payloadSlab = takeSlab(false)
+    payloadSlab = takeSlab(slabBytesSmall)
     payloadAt = 0
   } else if (payloadSlab.pins === 1) payloadAt = 0
   const from = payloadAt
@@ -158,16 +157,17 @@ function fromPageOn(made: Buffer): Buffer {
   return made.subarray(at, at + made.length - pageBytes)
 }
 
+/** The smallest slab of which a read of so many bytes takes less than half. */
+const slabBytesFor = (lengthBytes: number): SlabSize =>
+  slabSizes.find(bytes => lengthBytes < bytes / 2) ?? slabBytesLarge
+
 /** Where one socket reads to: one slab after the other, filled from front to back. */
 export class ReceiveMemory {
-  #slab: Slab
+  #slab = takeSlab(slabBytesQuiet)
   #at = 0
-  #wantLarge = false
+  #wantBytes: SlabSize = slabBytesQuiet
   #smallReads = 0
-
-  constructor() {
-    this.#slab = takeSlab(false)
-  }
+  #hasRead = false
 
   /** Where the next read goes: from `place()` of this to its end. */
   get memory(): Buffer {
@@ -177,8 +177,7 @@ export class ReceiveMemory {
   /** Where in `memory`, another one perhaps, the next read goes. */
   place(): number {
     const { bytes } = this.#slab
-    const isLarge = bytes.length === slabBytesLarge
-    if (bytes.length - this.#at < bytes.length / 4 || this.#wantLarge !== isLarge) this.#renew()
+    if (bytes.length - this.#at < bytes.length / 4 || this.#wantBytes !== bytes.length) this.#renew()
     return this.#at
   }
 
@@ -186,10 +185,8 @@ export class ReceiveMemory {
   took(length: number): Buffer {
     const from = this.#at
     this.#at += length
-    if (length >= slabBytesSmall / 2) {
-      this.#wantLarge = true
-      this.#smallReads = 0
-    } else if (++this.#smallReads === smallReadsMax) this.#wantLarge = false
+    this.#hasRead = true
+    this.#noteRead(slabBytesFor(length))
     return this.#slab.bytes.subarray(from, this.#at)
   }
 
@@ -200,13 +197,25 @@ export class ReceiveMemory {
     this.#at = 0
   }
 
+  /** To be called now and then: a connection that is quiet in between gives its memory back, but for the smallest. */
+  rest(): void {
+    if (this.#hasRead) this.#hasRead = false
+    else this.#wantBytes = slabBytesQuiet
+  }
+
   close(): void {
     unpin(this.#slab)
   }
 
+  #noteRead(wouldDo: SlabSize): void {
+    if (wouldDo < this.#wantBytes && ++this.#smallReads < smallReadsMax) return
+    this.#wantBytes = wouldDo
+    this.#smallReads = 0
+  }
+
   #renew(): void {
     unpin(this.#slab)
-    this.#slab = takeSlab(this.#wantLarge)
+    this.#slab = takeSlab(this.#wantBytes)
     this.#at = 0
   }
 }

@@ -49,7 +49,7 @@ export class ReplyQueue {
     if (this.#slab === null || this.#slabTo + bytes > slabBytesSmall) {
       this.#sealSlab()
       if (this.#slab !== null) this.#next.slabs.push(this.#slab)
-      this.#slab = takeSlab(false)
+      this.#slab = takeSlab(slabBytesSmall)
       this.#slabFrom = 0
       this.#slabTo = 0
     }

@@ -8,6 +8,7 @@ import {
   releasePieces,
   releaseUncut,
   slabBytesLarge,
+  slabBytesQuiet,
   slabBytesSmall,
   takePayload,
   takeSlab,
@@ -64,30 +65,53 @@ t.test('receive memory: where nothing is pinned, the same memory is read into ag
   t.end()
 })
 
-t.test('receive memory: a stream gets large slabs, and a quiet connection a small one again', t => {
+t.test('receive memory: a stream gets large slabs, small requests small ones again', t => {
   const memory = new ReceiveMemory()
+  t.equal(roomOf(memory).length, slabBytesQuiet)
+  read(memory, Buffer.alloc(slabBytesQuiet))
   t.equal(roomOf(memory).length, slabBytesSmall)
   read(memory, Buffer.alloc(slabBytesSmall))
   t.equal(roomOf(memory).length, slabBytesLarge)
   memory.consumed()
-  for (let i = 0; i < 64; i++) {
-    read(memory, Buffer.alloc(100))
+  for (let i = 0; i < 63; i++) {
+    read(memory, Buffer.alloc(10_000))
     memory.consumed()
   }
+  t.equal(roomOf(memory).length, slabBytesLarge)
+  read(memory, Buffer.alloc(10_000))
   t.equal(roomOf(memory).length, slabBytesSmall)
   memory.close()
   t.end()
 })
 
+t.test(
+  'receive memory: a connection that rests has the smallest slab, and what was kept of the last one is whole',
+  t => {
+    const memory = new ReceiveMemory()
+    read(memory, Buffer.alloc(slabBytesQuiet))
+    roomOf(memory)
+    const kept = cutPinned(read(memory, Buffer.alloc(slabBytesSmall, 7)), 100, 200)
+    memory.consumed()
+    memory.rest()
+    t.equal(roomOf(memory).length, slabBytesLarge, 'it has just read')
+    memory.rest()
+    t.equal(roomOf(memory).length, slabBytesQuiet)
+    t.ok(kept.every(byte => byte === 7))
+    releasePiece(kept)
+    memory.close()
+    t.end()
+  },
+)
+
 t.test('slabs: one is used again after its last release, and not before', t => {
-  const slab = takeSlab(true)
+  const slab = takeSlab(slabBytesLarge)
   const cuts = [cutPinned(slab.bytes, 0, 10), cutPinned(slab.bytes, 10, 20)]
   unpin(slab)
   releasePiece(cuts[0]!)
-  const other = takeSlab(true)
+  const other = takeSlab(slabBytesLarge)
   t.not(other, slab)
   releasePiece(cuts[1]!)
-  t.equal(takeSlab(true), slab)
+  t.equal(takeSlab(slabBytesLarge), slab)
   t.throws(() => {
     unpin(other)
     unpin(other)
