@@ -1,5 +1,6 @@
 /**
- * Cost of 4 KiB I/O, and what daemons use when they idle, as the number of SDSs grows; a new cluster for each point.
+ * Cost of 4 KiB I/O, and what daemons use when they idle, as the number of SDSs grows; a new cluster for each point. The pool
+ * has 128 slices, so that an SDS has a bounded number of partners to ask for leases.
  * `node dist/bench/scale-sdss.js [3,16,64]`
  */
 import { runBench } from './runner/bench-run.js'
@@ -11,7 +12,7 @@ const curve = new Curve('scale-sdss', 'sdss')
 
 await runBench('scale', async place => {
   for (const count of counts) {
-    const shape = ['--sdss', String(count), '--fault-sets', '0', '--wait', '170']
+    const shape = ['--sdss', String(count), '--fault-sets', '0', '--slices', '128', '--wait', '280']
     const name = `c${count}`
     const cluster = place.keep(await startBlockmesh({ ...place, rangeBytes: 0 }, { name, ioMode: 'direct', shape }))
     // As many requests for each SDS, or the batches would shrink.

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parse, stringify } from 'yaml'
+import { sliceCountDefault } from '../../src/base/limits.js'
 import { GiB } from '../../src/base/units.js'
 import { writeClusterFile } from '../../src/cli/local/cluster-file.js'
 import { findFreePorts } from '../../src/cli/local/free-ports.js'
@@ -38,6 +39,7 @@ const topologyOf = (mdms: ClusterMode): Topology => ({
   faultSets: 4,
   devicesPerSds: 2,
   deviceBytes: 16 * GiB,
+  slices: sliceCountDefault,
   sdcs: 1,
   zeroPadding: true,
   ioMode: 'direct',

@@ -27,6 +27,7 @@ export function localCommand(): Command {
     .option('--fault-sets <COUNT>', 'fault sets, SDSs dealt out in turn; 0 for none (default 3)')
     .option('--devices <COUNT>', 'devices of each SDS (default 1)')
     .option('--device-size <SIZE>', 'size of each device, a sparse file (default 16G)')
+    .option('--slices <COUNT>', 'slices of the storage pool, a power of two (default 1024)')
     .option('--sdcs <COUNT>', 'SDCs (default 1); volumes are mapped to sdc-1')
     .option('--volume <NAME:SIZE[:thick]>', 'a volume to make and map, as vol1:8G; may be repeated', collect)
     .option('--zero-padding <on|off>', 'whether bytes never written read as zero (default on)')

@@ -1,4 +1,4 @@
-import { deviceBytesMin, nameLengthMax } from '../../base/limits.js'
+import { deviceBytesMin, nameLengthMax, sliceCountDefault, sliceCountMax } from '../../base/limits.js'
 import { GiB, volumeStepBytes } from '../../base/units.js'
 import type { ClusterMode } from '../../model/objects.js'
 import { Mistakes } from '../format/failure.js'
@@ -18,6 +18,8 @@ export interface Topology {
   faultSets: number
   devicesPerSds: number
   deviceBytes: number
+  /** Of the storage pool: fewer make fewer SDSs each other's partners, more share the load more evenly. */
+  slices: number
   sdcs: number
   zeroPadding: boolean
   ioMode: 'direct' | 'buffered'
@@ -30,6 +32,7 @@ export interface UpTexts {
   faultSets?: string
   devices?: string
   deviceSize?: string
+  slices?: string
   sdcs?: string
   volume?: string[]
   zeroPadding?: string
@@ -51,6 +54,7 @@ export const topologyDefault: Topology = {
   faultSets: 3,
   devicesPerSds: 1,
   deviceBytes: 16 * GiB,
+  slices: sliceCountDefault,
   sdcs: 1,
   zeroPadding: true,
   ioMode: 'direct',
@@ -85,6 +89,10 @@ export function parseUpOptions(texts: UpTexts): UpOptions {
   put('faultSets', number('--fault-sets', texts.faultSets, 0, 64))
   put('devicesPerSds', number('--devices', texts.devices, 1, 64))
   put('deviceBytes', size(texts.deviceSize))
+  const slices = number('--slices', texts.slices, 1, sliceCountMax)
+  if (slices !== undefined && !Number.isInteger(Math.log2(slices)))
+    mistakes.push(`--slices ${slices}: must be a power of two`)
+  else put('slices', slices)
   put('sdcs', number('--sdcs', texts.sdcs, 0, 64))
   if (texts.zeroPadding !== undefined && !['on', 'off'].includes(texts.zeroPadding))
     mistakes.push(`--zero-padding ${texts.zeroPadding}: must be on or off`)
@@ -129,6 +137,7 @@ export function topologyConflicts(have: Topology, wanted: Partial<Topology>): st
     faultSets: '--fault-sets',
     devicesPerSds: '--devices',
     deviceBytes: '--device-size',
+    slices: '--slices',
     sdcs: '--sdcs',
     zeroPadding: '--zero-padding',
     ioMode: '--direct or --buffered',

@@ -62,8 +62,8 @@ async function addDomainAndPool({ mdm, state, progress }: Provisioning, report: 
       await mdm.request('addFaultSet', { protectionDomain: domainName, name })
   }
   if (!report.pools.some(pool => pool.name === poolName)) {
-    const { zeroPadding } = state.topology
-    await mdm.request('addStoragePool', { protectionDomain: domainName, name: poolName, zeroPadding })
+    const { zeroPadding, slices: sliceCount } = state.topology
+    await mdm.request('addStoragePool', { protectionDomain: domainName, name: poolName, zeroPadding, sliceCount })
     progress(`made protection domain ${domainName} and storage pool ${poolName}`)
   }
 }

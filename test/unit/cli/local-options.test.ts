@@ -18,11 +18,19 @@ t.test('local up: options become a topology and volumes; what is left out stays 
     sdss: '6',
     faultSets: '3',
     deviceSize: '32GiB',
+    slices: '128',
     volume: ['vol1:8G', 'vol2:104GB:thick'],
     zeroPadding: 'off',
     buffered: true,
   })
-  t.same(options.wanted, { sdss: 6, faultSets: 3, deviceBytes: 32 * GiB, zeroPadding: false, ioMode: 'buffered' })
+  t.same(options.wanted, {
+    sdss: 6,
+    faultSets: 3,
+    deviceBytes: 32 * GiB,
+    slices: 128,
+    zeroPadding: false,
+    ioMode: 'buffered',
+  })
   t.same(options.volumes, [
     { name: 'vol1', sizeBytes: 8 * GiB, type: 'thin' },
     { name: 'vol2', sizeBytes: 104 * GiB, type: 'thick' },
@@ -35,17 +43,19 @@ t.test('local up: every mistake is reported at once', async t => {
     sdss: 'many',
     faultSets: '9',
     deviceSize: '16',
+    slices: '100',
     volume: ['vol1', 'vol2:9G', 'vol3:8G', 'vol3:8G'],
     zeroPadding: 'maybe',
     buffered: true,
     direct: true,
   })
-  t.equal(mistakes.length, 9)
+  t.equal(mistakes.length, 10)
   for (const what of [
     /--mdms 4: an MDM cluster has 1, 3 or 5 members/,
     /--sdss many/,
     /--fault-sets 9/,
     /missing unit/,
+    /--slices 100: must be a power of two/,
   ])
     t.match(mistakes.join('\n'), what)
   for (const what of [/vol1: write NAME:SIZE/, /vol2:9G: .*multiple of 8 GB/, /vol3: the name is given twice/])
