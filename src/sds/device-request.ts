@@ -6,12 +6,12 @@ import type { AckGate } from './map-ack.js'
 import type { OwnDevice } from './own-device.js'
 import type { Listed } from './request-list.js'
 
+let aloneNext = 1
+
 /**
  * Whatever touches a device: it asks for a range lock in its order of arrival, keeps it until the disk has answered,
  * and is found in `device.active` in between.
  */
-let aloneNext = 1
-
 export abstract class DeviceRequest implements LockRequest, Listed<DeviceRequest> {
   lockKey = 0
   lockFrom = 0
