@@ -54,7 +54,19 @@ class Partitions {
 
   async #lead(name: string): Promise<void> {
     await this.#untilNormal()
-    await this.cluster.withMdm(mdm => mdm.request('switchMdmOwnership', { mdm: name }))
+    const endMs = performance.now() + goesOnWithinMs
+    for (;;) {
+      const refusal = await this.cluster
+        .withMdm(mdm => mdm.request('switchMdmOwnership', { mdm: name }))
+        .then(
+          () => null,
+          (error: StorageError) => error,
+        )
+      if (refusal === null) break
+      // Who answered that all is well may see more than the master, whose own link to the member is not up again yet.
+      if (refusal.code !== 'UNREACHABLE' || performance.now() > endMs) throw refusal
+      await sleep(100)
+    }
     await this.#untilNormal()
   }
 
