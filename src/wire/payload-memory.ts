@@ -158,8 +158,10 @@ function fromPageOn(made: Buffer): Buffer {
 }
 
 /** The smallest slab of which a read of so many bytes takes less than half. */
-const slabBytesFor = (lengthBytes: number): SlabSize =>
-  slabSizes.find(bytes => lengthBytes < bytes / 2) ?? slabBytesLarge
+function slabBytesFor(lengthBytes: number): SlabSize {
+  if (lengthBytes < slabBytesQuiet / 2) return slabBytesQuiet
+  return lengthBytes < slabBytesSmall / 2 ? slabBytesSmall : slabBytesLarge
+}
 
 /** Where one socket reads to: one slab after the other, filled from front to back. */
 export class ReceiveMemory {

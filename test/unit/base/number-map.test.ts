@@ -8,16 +8,21 @@ const key = fc.oneof(
   fc.integer({ min: 0, max: 40 }).map(low => low * 2 ** 32 + 7),
   fc.constantFrom(-(2 ** 52), 2 ** 52, Number.MAX_SAFE_INTEGER, Number.MIN_SAFE_INTEGER),
 )
-const deed = fc.record({ kind: fc.constantFrom('set', 'delete', 'clear'), key, again: fc.integer({ min: 0, max: 20 }) })
+const kind = fc.oneof(
+  { weight: 20, arbitrary: fc.constant('set') },
+  { weight: 15, arbitrary: fc.constant('delete') },
+  { weight: 1, arbitrary: fc.constant('clear') },
+)
+const deed = fc.record({ kind, key })
 
-t.test('a number map holds what a Map holds, whatever comes and goes in between', async t => {
+t.test('a number map holds what a Map holds, whatever comes and goes in between', t => {
   fc.assert(
     fc.property(fc.array(deed, { maxLength: 300 }), deeds => {
       const map = new NumberMap<{ at: number }>()
       const model = new Map<number, { at: number }>()
-      for (const [at, { kind, key, again }] of deeds.entries()) {
+      for (const [at, { kind, key }] of deeds.entries()) {
         const value = { at }
-        if (kind === 'clear' && again === 0) {
+        if (kind === 'clear') {
           map.clear()
           model.clear()
         } else if (kind === 'delete') {
@@ -35,7 +40,7 @@ t.test('a number map holds what a Map holds, whatever comes and goes in between'
     }),
     { numRuns: 500 },
   )
-  t.pass()
+  t.end()
 })
 
 t.test('keys that stand in each other’s way are found after any of them has left', async t => {
@@ -44,7 +49,7 @@ t.test('keys that stand in each other’s way are found after any of them has le
     const keys = Array.from({ length: 500 }, (_, at) => (first + at) * 2 ** 20)
     for (const key of keys) map.set(key, { key })
     for (const [at, key] of keys.entries()) {
-      t.ok(map.delete(key))
+      if (!map.delete(key)) t.fail(`${key} is lost`)
       const left = keys.slice(at + 1)
       if (at % 50 === 0 && left.some(key => map.get(key)?.key !== key)) t.fail(`after ${key} left`)
     }
