@@ -1,8 +1,14 @@
-import { parentPort, workerData } from 'node:worker_threads'
 import type { Mutation } from '../../src/base/mutation.js'
 import { play } from './play.js'
 
-/** What is left of a run when it goes from one thread to another. */
+/** One seed to be played. */
+export interface RunOrder {
+  seed: number
+  mutation: Mutation | null
+  isWhole?: boolean | undefined
+}
+
+/** What is left of a run when it goes from one process to another. */
 export interface RunReport {
   seed: number
   failure: string | null
@@ -14,11 +20,9 @@ export interface RunReport {
   virtualMs: number
 }
 
-const { mutation, isWhole } = workerData as { mutation: Mutation | null; isWhole?: boolean | undefined }
-
-parentPort!.on('message', (seed: number) => {
+process.on('message', ({ seed, mutation, isWhole }: RunOrder) => {
   void play(seed, { mutation, isWhole }).then(({ failure, situations, lines: _, ...result }) => {
     const report: RunReport = { ...result, failure: failure?.message ?? null, situations: [...situations.counts] }
-    parentPort!.postMessage(report)
+    process.send!(report)
   })
 })
