@@ -4,6 +4,8 @@ import { type Capability, type FaultKind, type FaultPlan, type FaultWorld, restM
 /** More at once than this only keep everything down. */
 const activeMax = 3
 const drawTriesMax = 20
+/** When none could begin, as there are enough or all victims are busy. */
+const retryMs = 100
 
 export interface FaultStats {
   count: number
@@ -48,13 +50,15 @@ export class FaultLoop {
     const endMs = performance.now() + forMs
     try {
       while (performance.now() < endMs && !signal.aborted) {
+        const nextMs = performance.now() + 1000 + this.world.random.integer(1000)
         const isHealthy = this.#active.size === 0 && (await this.#isHealthy())
-        this.#beginOne(isHealthy)
+        const isBegun = this.#beginOne(isHealthy)
         if (this.healed !== null) {
           await Promise.all([...this.#active].map(({ over }) => over))
           await this.healed()
         }
-        await pause(Math.min(1000 + this.world.random.integer(1000), endMs - performance.now()), signal)
+        const waitMs = isBegun ? nextMs - performance.now() : retryMs
+        await pause(Math.min(waitMs, endMs - performance.now()), signal)
       }
     } finally {
       for (const { hurry } of this.#active) hurry.abort()
@@ -76,11 +80,12 @@ export class FaultLoop {
     return problems.length === 0
   }
 
-  #beginOne(isHealthy: boolean): void {
-    if (this.#active.size >= activeMax) return
+  /** Whether there was one that could begin. */
+  #beginOne(isHealthy: boolean): boolean {
+    if (this.#active.size >= activeMax) return false
     const busy = new Set([...this.#active].flatMap(({ plan }) => plan.victims))
     for (const [name, untilMs] of this.#resting) if (untilMs > performance.now()) busy.add(name)
-    if (!isHealthy && this.kinds.every(({ needsHealth }) => needsHealth)) return
+    if (!isHealthy && this.kinds.every(({ needsHealth }) => needsHealth)) return false
     for (let tries = 0; tries < drawTriesMax; tries++) {
       const kind = this.#drawKind(isHealthy)
       const plan = kind.draw(this.world)
@@ -96,8 +101,9 @@ export class FaultLoop {
       active.over = this.#carryOut(active)
       // Who waits for it hears of its failure.
       active.over.catch(() => {})
-      return
+      return true
     }
+    return false
   }
 
   async #carryOut(active: Active): Promise<void> {
