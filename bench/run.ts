@@ -50,20 +50,22 @@ async function startTargets(options: BenchOptions, place: TargetPlace, targets: 
   }
 }
 
+/** First some rounds that do not count: daemons that have run for minutes are what users have, and V8 compiles what is hot. */
 async function measureAll(options: BenchOptions, targets: readonly Target[]): Promise<Measurement[]> {
-  const { rangeBytes, seconds } = options
+  const { rangeBytes, seconds, warmUpRounds, repetitions } = options
   const measurements: Measurement[] = []
-  for (let repetition = 1; repetition <= options.repetitions; repetition++)
+  for (let round = 0; round < warmUpRounds + repetitions; round++)
     for (const workload of options.workloads) {
-      note(`repetition ${repetition} of ${options.repetitions}: ${workload.title}`)
+      const repetition = round - warmUpRounds + 1
+      note(`${repetition < 1 ? 'warming up' : `repetition ${repetition} of ${repetitions}`}: ${workload.title}`)
       // Whoever comes after the one that fills caches would always be the same one.
-      const turned = targets.map((_, index) => targets[(index + repetition - 1) % targets.length]!)
+      const turned = targets.map((_, index) => targets[(index + round) % targets.length]!)
       for (const target of turned) {
         if (isInterrupted) return measurements
         try {
           const measurement = await measure(target, workload, { rangeBytes, seconds, repetition })
-          measurements.push(measurement)
-          print({ bench: 'run', ...measurement })
+          if (repetition >= 1) measurements.push(measurement)
+          print({ bench: repetition >= 1 ? 'run' : 'warm-up', ...measurement })
         } catch (error) {
           note(`${target.name}, ${workload.name}: ${(error as Error).message}`)
         }

@@ -5,6 +5,8 @@ import type { Workload } from './workload.js'
 export interface BenchOptions {
   isShort: boolean
   seconds: number
+  /** Rounds before the ones that count. */
+  warmUpRounds: number
   repetitions: number
   rangeBytes: number
   workloads: readonly Workload[]
@@ -21,6 +23,7 @@ each run and each summary, then a table.
   --short            small range, one second, once, direct I/O only
   --seconds N        of each run (default 5)
   --reps N           repetitions; the table has medians and spreads (default 5)
+  --warm-up N        rounds of all workloads before the repetitions, which do not count (default 2, with --short 0)
   --only W,W         workloads: ${workloads.map(workload => workload.name).join(', ')}
   --range-mib N      range that is written first and then used (default 1024)
   --mode M           of our devices: direct, buffered or both (default both)
@@ -37,6 +40,7 @@ export function parseOptions(args: string[]): BenchOptions | 'help' {
       short: { type: 'boolean', default: false },
       seconds: { type: 'string' },
       reps: { type: 'string' },
+      'warm-up': { type: 'string' },
       only: { type: 'string' },
       'range-mib': { type: 'string' },
       mode: { type: 'string' },
@@ -52,6 +56,7 @@ export function parseOptions(args: string[]): BenchOptions | 'help' {
   return {
     isShort,
     seconds: wholeNumber('--seconds', values.seconds, isShort ? 1 : 5, 600),
+    warmUpRounds: wholeNumber('--warm-up', values['warm-up'], isShort ? 0 : 2, 100, 0),
     repetitions: wholeNumber('--reps', values.reps, isShort ? 1 : 5, 100),
     rangeBytes: wholeNumber('--range-mib', values['range-mib'], isShort ? 256 : 1024, 8192) * 2 ** 20,
     workloads: values.only === undefined ? workloads : values.only.split(',').map(workloadOf),
@@ -67,9 +72,9 @@ function workloadOf(name: string): Workload {
   throw new Error(`--only ${name}: there are ${workloads.map(workload => workload.name).join(', ')}`)
 }
 
-function wholeNumber(option: string, given: string | undefined, otherwise: number, max: number): number {
+function wholeNumber(option: string, given: string | undefined, otherwise: number, max: number, min = 1): number {
   if (given === undefined) return otherwise
   const value = Number(given)
-  if (Number.isInteger(value) && value >= 1 && value <= max) return value
-  throw new Error(`${option} ${given}: must be a whole number from 1 to ${max}`)
+  if (Number.isInteger(value) && value >= min && value <= max) return value
+  throw new Error(`${option} ${given}: must be a whole number from ${min} to ${max}`)
 }
