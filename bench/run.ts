@@ -57,15 +57,16 @@ async function measureAll(options: BenchOptions, targets: readonly Target[]): Pr
   for (let round = 0; round < warmUpRounds + repetitions; round++)
     for (const workload of options.workloads) {
       const repetition = round - warmUpRounds + 1
-      note(`${repetition < 1 ? 'warming up' : `repetition ${repetition} of ${repetitions}`}: ${workload.title}`)
+      const counts = repetition >= 1
+      note(`${counts ? `repetition ${repetition} of ${repetitions}` : 'warming up'}: ${workload.title}`)
       // Whoever comes after the one that fills caches would always be the same one.
       const turned = targets.map((_, index) => targets[(index + round) % targets.length]!)
       for (const target of turned) {
         if (isInterrupted) return measurements
         try {
           const measurement = await measure(target, workload, { rangeBytes, seconds, repetition })
-          if (repetition >= 1) measurements.push(measurement)
-          print({ bench: repetition >= 1 ? 'run' : 'warm-up', ...measurement })
+          if (counts) measurements.push(measurement)
+          print({ bench: counts ? 'run' : 'warm-up', ...measurement })
         } catch (error) {
           note(`${target.name}, ${workload.name}: ${(error as Error).message}`)
         }

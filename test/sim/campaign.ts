@@ -23,33 +23,34 @@ const keepMemory = {
 }
 
 /** Plays seeds in several processes, until there are no more. */
-export async function campaign({ workers, mutation, isWhole, next, onReport }: CampaignOptions): Promise<void> {
-  const children: ChildProcess[] = []
-  const options = { env: { ...process.env, ...keepMemory }, execArgv: ['--max-semi-space-size=32'] }
+export async function campaign(options: CampaignOptions): Promise<void> {
+  const env = { ...process.env, ...keepMemory }
+  const children = Array.from({ length: options.workers }, () => fork(new URL('./worker.js', import.meta.url), { env }))
   try {
-    await Promise.all(
-      Array.from({ length: workers }, () => {
-        const child = fork(new URL('./worker.js', import.meta.url), [], options)
-        children.push(child)
-        return new Promise<void>((resolve, reject) => {
-          const go = () => {
-            const seed = next()
-            if (seed === null) child.disconnect()
-            else child.send({ seed, mutation, isWhole } satisfies RunOrder)
-          }
-          child.on('message', (report: RunReport) => {
-            onReport(report)
-            go()
-          })
-          child.on('error', reject)
-          child.on('exit', (code, signal) =>
-            code === 0 ? resolve() : reject(new Error(`a worker of the campaign ended: ${signal ?? code}`)),
-          )
-          go()
-        })
-      }),
-    )
+    await Promise.all(children.map(child => playIn(child, options)))
   } finally {
     for (const child of children) child.kill()
   }
+}
+
+/** Resolves when there are no more seeds; rejects with the seed that it was at if the process ends before. */
+function playIn(child: ChildProcess, { mutation, isWhole, next, onReport }: CampaignOptions): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let seed: number | null = null
+    const go = () => {
+      seed = next()
+      if (seed === null) child.disconnect()
+      else child.send({ seed, mutation, isWhole } satisfies RunOrder)
+    }
+    child.on('message', (report: RunReport) => {
+      onReport(report)
+      go()
+    })
+    child.on('error', reject)
+    child.on('exit', (code, signal) => {
+      if (seed === null && code === 0) resolve()
+      else reject(new Error(`a worker of the campaign ended with ${signal ?? code}, at seed ${seed}`))
+    })
+    go()
+  })
 }
