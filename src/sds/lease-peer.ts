@@ -32,6 +32,7 @@ export class LeasePeer {
   /** When each unanswered ask was sent, by requestId. */
   readonly #asked = new Map<number, number>()
   #isUp = false
+  #isClosed = false
   #openedMs = 0
   #nextId = 1
   /** The newest version whose changes were handed over on this connection. */
@@ -45,6 +46,8 @@ export class LeasePeer {
 
   /** Each heartbeat, and whenever there is news: connects, or asks. */
   ask(): void {
+    // What an answer told may have ended it.
+    if (this.#isClosed) return
     const nowMs = this.owner.context.clock.nowMs()
     const now = this.owner.endpointOf(this.sds)
     if (now?.host !== this.#endpoint?.host || now?.port !== this.#endpoint?.port) this.#drop()
@@ -59,6 +62,7 @@ export class LeasePeer {
   }
 
   close(): void {
+    this.#isClosed = true
     this.#drop()
   }
 

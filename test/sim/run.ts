@@ -129,11 +129,11 @@ export class Run {
     await this.#mustBecome(() => this.#workloads.every(({ openNow }) => openNow === 0), 'everything is read once more')
     // What is left to be erased, reported and written behind.
     await this.#until(quietMs, () => false)
+    // At one moment: a copy may still move, and is untidy for a while.
     await this.#mustBecome(
-      this.#nowAndThen(() => this.isHealthy && isTidy(cluster) && isCounted(cluster)),
-      'every device has its own chunks, and counts the slots that its index names',
+      this.#nowAndThen(() => this.isHealthy && areMdmsAlike(cluster) && isTidy(cluster) && isCounted(cluster)),
+      'every MDM has what the master has, every device its own chunks, and counts the slots that its index names',
     )
-    await this.#mustBecome(() => areMdmsAlike(cluster), 'every MDM has what the master has')
     if (this.#failure === null) checkDevices(cluster)
     if (this.#failure === null) checkMdms(cluster)
     // A pool that is nearly full may have no room to move anything.

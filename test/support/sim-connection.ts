@@ -102,6 +102,8 @@ export class SimEnd<Message> implements Connection<Message> {
     // What was sent before the close still goes out, as in TCP.
     if (this.#state === 'up' && !dropUnsent) this.#flush()
     this.abandon()
+    // Nor an end that was on its way to a process that did not run.
+    this.handlers = null
   }
 
   /** The process ended: what it had not handed to its operating system is lost. */
@@ -184,7 +186,7 @@ export class SimEnd<Message> implements Connection<Message> {
     if (next === undefined) return
     if (next.bytes === null) {
       this.#end()
-      this.#deliver(() => this.handlers!.onClose(next.reason))
+      this.#deliver(() => this.handlers?.onClose(next.reason))
       return
     }
     this.#deliver(() => this.#parse(next.bytes!))
@@ -193,8 +195,9 @@ export class SimEnd<Message> implements Connection<Message> {
 
   #parse(bytes: Buffer): void {
     this.peer!.#outBytes -= bytes.length
+    const { handlers } = this
     const onMessage = (message: Message) => {
-      if (!this.isClosed) this.handlers!.onMessage(message)
+      if (!this.isClosed) handlers!.onMessage(message)
     }
     try {
       if (!this.codec.pinsPayload) this.#parser.push(bytes, onMessage)
@@ -202,7 +205,7 @@ export class SimEnd<Message> implements Connection<Message> {
     } catch (error) {
       if (!(error instanceof Error) || error.name !== 'StorageError') throw error
       this.close()
-      this.handlers!.onClose(error.message)
+      handlers!.onClose(error.message)
     }
   }
 

@@ -29,6 +29,8 @@ export class SimNetwork {
   readonly #slow: { a: string; b: string; delayMs: number }[] = []
   readonly #refused = new Set<string>()
   #nextPort = 20_000
+  /** Since the beginning, by everybody. */
+  connectionsBegun = 0
   latencyMs = 0.2
   /** Up to this much more, at random. */
   jitterMs = 0.1
@@ -145,6 +147,7 @@ export class SimNetwork {
     to: Endpoint,
     handlers: ConnectionHandlers<Message>,
   ): Connection<Message> {
+    this.connectionsBegun++
     const from = { host: '127.0.0.1', port: this.#nextPort++ }
     const near = new SimEnd<Message>(this, owner, from, to, codec)
     const far = new SimEnd<Message>(this, this.#doors.get(text(to))?.owner ?? '', to, from, codec)

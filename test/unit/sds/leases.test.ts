@@ -3,7 +3,7 @@ import { errorTable } from '../../../src/base/errors.js'
 import type { SdsId } from '../../../src/base/ids.js'
 import { blockBytes } from '../../../src/base/units.js'
 import { opcodes } from '../../../src/wire/data.js'
-import { Cluster, deviceIdOf, poolId, sdsIdOf, type TestClient } from './cluster.js'
+import { Cluster, deviceIdOf, poolId, sdsIdOf, sliceCount, type TestClient } from './cluster.js'
 import { idOf, mdmAt } from './fake-mdm.js'
 
 const bytes = (letter: string) => Buffer.alloc(blockBytes, letter)
@@ -280,5 +280,23 @@ t.test('lease: what an SDS holds under an old id is not held under the new one',
   world.network.heal()
   await cluster.until(() => reader.sawSince(servingMs, 'o') > 0)
   reader.stop()
+  await cluster.end()
+})
+
+t.test('lease: an SDS that learns with an answer that they share nothing any more does not ask again', async t => {
+  const cluster = await Cluster.start({ sdss: 3 })
+  await cluster.clock.runFor(1_500)
+  const all = Array.from({ length: sliceCount }, (_, slice) => slice)
+  cluster.mdm.change(poolId, all, { primary: deviceIdOf(2), secondary: deviceIdOf(3) }, onlyNew)
+  const { version } = cluster.mdm.map
+  await cluster.until(() => cluster.metric(1, 'map_version') === version)
+  // SDS 3 heard nothing of it: the next push brings it all.
+  cluster.mdm.change(poolId, all, { secondary: null })
+  await cluster.clock.runFor(1_500)
+  cluster.mdm.change(poolId, all, { joining: deviceIdOf(1) })
+  await cluster.clock.runFor(1_500)
+  const { connectionsBegun } = cluster.world.network
+  await cluster.clock.runFor(5_000)
+  t.equal(cluster.world.network.connectionsBegun, connectionsBegun, 'there is one connection, and it stays')
   await cluster.end()
 })
