@@ -9,6 +9,7 @@
         "src/files.cc",
         "src/host.cc",
         "src/nbd-netlink.cc",
+        "src/read-lane.cc",
         "src/ring.cc",
         "src/sockets.cc",
         "src/streams.cc",

@@ -10,6 +10,7 @@ static Napi::Object start(Napi::Env env, Napi::Object exports) {
   exportFiles(env, exports);
   exportHost(env, exports);
   exportNbdNetlink(env, exports);
+  exportReadLane(env, exports);
   exportSockets(env, exports);
   exportStreams(env, exports);
   exportTurn(env, exports);

@@ -7,6 +7,7 @@ void exportEngine(Napi::Env env, Napi::Object exports);
 void exportFiles(Napi::Env env, Napi::Object exports);
 void exportHost(Napi::Env env, Napi::Object exports);
 void exportNbdNetlink(Napi::Env env, Napi::Object exports);
+void exportReadLane(Napi::Env env, Napi::Object exports);
 void exportSockets(Napi::Env env, Napi::Object exports);
 void exportStreams(Napi::Env env, Napi::Object exports);
 void exportTurn(Napi::Env env, Napi::Object exports);

@@ -9,6 +9,7 @@
 
 #include "addon.h"
 #include "instance.h"
+#include "read-lane.h"
 #include "turn.h"
 
 namespace {
@@ -172,13 +173,21 @@ void Engine::submit(const Napi::CallbackInfo& info) {
     else if (!toRing(op))
       toThreads(op);
   }
-  if (ring_ != nullptr) ring_->submit([this](uint64_t slot) { refused(slot); });
+  submitRing();
+}
+
+void Engine::submitRing() {
+  if (ring_ != nullptr) ring_->submit([this](uint64_t userData) { refused(userData); });
 }
 
 void Engine::toThreads(FileOp& op) { files_[op.handle]->enqueue(&op); }
 
-void Engine::refused(uint64_t slot) {
-  FileOp& op = ops_[slot];
+void Engine::refused(uint64_t userData) {
+  if ((userData & ReadLane::ringTag) != 0) {
+    lane->ended(static_cast<uint32_t>(userData), -EAGAIN);
+    return;
+  }
+  FileOp& op = ops_[userData];
   if (op.bounce != nullptr) bounce_.give(op.bounce);
   toThreads(op);
 }
@@ -199,7 +208,7 @@ bool Engine::toRing(FileOp& op) {
   }
   io_uring_sqe* entry = ring_->next();
   if (entry == nullptr) {
-    ring_->submit([this](uint64_t slot) { refused(slot); });
+    submitRing();
     entry = ring_->next();
   }
   entry->fd = file.fd;
@@ -223,7 +232,36 @@ bool Engine::toRing(FileOp& op) {
 void Engine::reap() {
   if (!isRingReady_ || ring_ == nullptr) return;
   isRingReady_ = false;
-  ring_->reap([this](uint64_t slot, int result) { ringEnded(ops_[slot], result); });
+  ring_->reap([this](uint64_t userData, int result) { ringEnded(userData, result); });
+}
+
+char* Engine::beginRead(uint32_t handle, uint64_t offset, uint32_t length, uint64_t userData) {
+  if (ring_ == nullptr || ring_->isFull() || handle >= files_.size() || files_[handle] == nullptr) return nullptr;
+  const FileTraits& file = files_[handle]->traits();
+  if (offset % file.alignBytes != 0 || length % file.alignBytes != 0) return nullptr;
+  if (!file.isDirect && length > cachedReadBytesMax) return nullptr;
+  char* block = bounce_.take(length);
+  if (block == nullptr) return nullptr;
+  io_uring_sqe* entry = ring_->next();
+  if (entry == nullptr) {
+    // The queue is full: JavaScript's way empties it.
+    bounce_.give(block);
+    return nullptr;
+  }
+  entry->opcode = isBounceKept_ ? IORING_OP_READ_FIXED : IORING_OP_READ;
+  entry->fd = file.fd;
+  entry->off = offset;
+  entry->addr = reinterpret_cast<uint64_t>(block);
+  entry->len = length;
+  entry->user_data = userData;
+  return block;
+}
+
+void Engine::submitReads() {
+  ring_->quiet();
+  submitRing();
+  // What lies in the page cache has been read by now.
+  ring_->reapQuiet([this](uint64_t userData, int result) { ringEnded(userData, result); });
 }
 
 uint32_t Engine::takeEnded() {
@@ -233,7 +271,14 @@ uint32_t Engine::takeEnded() {
   return count;
 }
 
-void Engine::ringEnded(FileOp& op, int result) {
+void Engine::ringEnded(uint64_t userData, int result) {
+  if ((userData & ReadLane::ringTag) != 0)
+    lane->ended(static_cast<uint32_t>(userData), result);
+  else
+    opEnded(ops_[userData], result);
+}
+
+void Engine::opEnded(FileOp& op, int result) {
   const bool isWhole = result >= 0 && static_cast<uint64_t>(result) == op.length;
   if (op.bounce != nullptr) {
     if (isWhole && op.kind == OpKind::Read) copyPieces(op, op.bounce, false);

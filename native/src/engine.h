@@ -17,6 +17,7 @@
 #include "ring.h"
 
 class Engine;
+class ReadLane;
 
 /// An open file with its queue and its threads, started as they are needed.
 class OpenFile {
@@ -63,6 +64,14 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void reap();
   bool hasEnded() const { return !ringDone_.empty(); }
   uint32_t takeEnded();
+
+  // For the read lane, which hears of `userData` as soon as the read has ended.
+  /// Queues a read for the ring; returns where its bytes will be, to be given to `endRead`. null: it cannot be done so.
+  char* beginRead(uint32_t handle, uint64_t offset, uint32_t length, uint64_t userData);
+  void submitReads();
+  void endRead(char* block) { bounce_.give(block); }
+  ReadLane* lane = nullptr;
+
   /// The environment ends: no thread may touch its buffers from here on.
   void shutDown();
 
@@ -76,8 +85,10 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void closeRing();
   bool toRing(FileOp& op);
   void toThreads(FileOp& op);
-  void refused(uint64_t slot);
-  void ringEnded(FileOp& op, int result);
+  void submitRing();
+  void refused(uint64_t userData);
+  void ringEnded(uint64_t userData, int result);
+  void opEnded(FileOp& op, int result);
   void setBusy(bool isBusy);
 
   Napi::Env env_;

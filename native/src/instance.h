@@ -5,12 +5,14 @@
 #include <memory>
 
 class Engine;
+class ReadLane;
 class Streams;
 class Turn;
 
 struct Instance {
   std::shared_ptr<Engine> engine;
   std::shared_ptr<Streams> streams;
+  std::shared_ptr<ReadLane> readLane;
   std::shared_ptr<Turn> turn;
 
   static Instance& of(Napi::Env env) {

@@ -47,6 +47,7 @@ bool Ring::map(const io_uring_params& params) {
   submissionMask_ = *at(params.sq_off.ring_mask);
   completionHead_ = at(params.cq_off.head);
   completionTail_ = at(params.cq_off.tail);
+  completionFlags_ = at(params.cq_off.flags);
   completionMask_ = *at(params.cq_off.ring_mask);
   completions_ = reinterpret_cast<io_uring_cqe*>(base + params.cq_off.cqes);
   // Place i of the queue is always entry i.

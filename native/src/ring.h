@@ -29,6 +29,17 @@ class Ring {
     if (!enterAll())
       while (queued() > 0) refused(takeBackLast());
   }
+  /// From here to `reapQuiet` what ends wakes nobody.
+  void quiet() { __atomic_fetch_or(completionFlags_, IORING_CQ_EVENTFD_DISABLED, __ATOMIC_SEQ_CST); }
+  /// The same as `reap`, of what has ended since `quiet`; what ends from here on makes the descriptor readable.
+  template <typename Ended>
+  void reapQuiet(Ended ended) {
+    take(ended);
+    __atomic_fetch_and(completionFlags_, ~IORING_CQ_EVENTFD_DISABLED, __ATOMIC_SEQ_CST);
+    do {
+      if (hasWork()) enter(0, 0);
+    } while (take(ended) > 0);
+  }
   /// Completions that are there: `ended` gets user_data and result.
   template <typename Ended>
   void reap(Ended ended) {
@@ -85,7 +96,7 @@ class Ring {
   io_uring_sqe* entries_ = nullptr;
   io_uring_cqe* completions_ = nullptr;
   uint32_t *flags_ = nullptr, *submissionHead_ = nullptr, *submissionTail_ = nullptr, submissionMask_ = 0;
-  uint32_t *completionHead_ = nullptr, *completionTail_ = nullptr, completionMask_ = 0;
+  uint32_t *completionHead_ = nullptr, *completionTail_ = nullptr, *completionFlags_ = nullptr, completionMask_ = 0;
 };
 
 /// A fixed amount of page-aligned memory, lent in blocks of a power of two pages (buddies).

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <climits>
+#include <cstring>
 
 #include "addon.h"
 #include "async.h"
@@ -61,6 +62,7 @@ Napi::Value Streams::adopt(const Napi::CallbackInfo& info) {
     throw errorOf(env_, failed("epoll_ctl", -error));
   }
   stream->owner = this;
+  stream->serial = ++serials_;
   stream->fd = fd;
   stream->poll.data = stream;
   if (free_.empty()) {
@@ -78,9 +80,38 @@ Napi::Value Streams::adopt(const Napi::CallbackInfo& info) {
 }
 
 /// null: it is closed.
-Stream* Streams::at(const Napi::Value& id) {
-  Stream* stream = streams_[id.As<Napi::Number>().Uint32Value()];
+Stream* Streams::at(const Napi::Value& id) { return find(id.As<Napi::Number>().Uint32Value()); }
+
+Stream* Streams::find(uint32_t id) const {
+  Stream* stream = id < streams_.size() ? streams_[id] : nullptr;
   return stream == nullptr || stream->isClosed ? nullptr : stream;
+}
+
+/// streamFrames(id): it carries data frames, from the first byte on; known to the lane, if it has started.
+void Streams::frames(const Napi::CallbackInfo& info) {
+  if (Stream* stream = at(info[0]); stream != nullptr) stream->hasFrames = lane != nullptr;
+}
+
+/// streamReturned(id): Buffer of the requests that were given back since it was last asked.
+Napi::Value Streams::returned(const Napi::CallbackInfo& info) {
+  Stream* stream = at(info[0]);
+  if (stream == nullptr) return Napi::Buffer<char>::New(env_, 0);
+  auto headers = Napi::Buffer<char>::Copy(env_, stream->returned.data(), stream->returned.size());
+  stream->returned.clear();
+  return headers;
+}
+
+void Streams::giveBack(Stream& stream, const unsigned char* header, size_t bytes) {
+  if (stream.returned.empty()) pending_.push_back({stream.id, hasReturned});
+  stream.returned.append(reinterpret_cast<const char*>(header), bytes);
+}
+
+void Streams::append(Stream& stream, std::initializer_list<iovec> pieces, uint32_t readSlot) {
+  for (const iovec& piece : pieces) {
+    stream.unsent.push_back(piece);
+    state(stream, stateUnsentBytes) += static_cast<double>(piece.iov_len);
+  }
+  stream.takes.push_back({pieces.size(), readSlot});
 }
 
 /// streamMemory(id, memory): where reads go from now on, each to the place that the state names.
@@ -114,7 +145,7 @@ void Streams::send(const Napi::CallbackInfo& info) {
     ++kept;
   }
   if (kept == 0) return;
-  stream->takes.push_back(kept);
+  stream->takes.push_back({kept, -1});
   state(*stream, stateUnsentBytes) += bytes;
   state(*stream, stateUnsentTakes) += 1;
   // Where something waits for room already, this waits behind it.
@@ -144,6 +175,7 @@ void Streams::close(const Napi::CallbackInfo& info) {
 
 void Streams::drop(Stream& stream) {
   stream.isClosed = true;
+  forgetUnsent(stream);
   // What has failed between two turns is told at the end of the next one, when the number may be somebody else's.
   pending_.erase(std::remove_if(pending_.begin(), pending_.end(), [&](const Event& e) { return e.id == stream.id; }),
                  pending_.end());
@@ -201,6 +233,12 @@ void Streams::receive(Stream& stream, bool isBroken) {
     if (!isEmpty || isBroken) fail(stream, isEmpty ? errorOfSocket(stream.fd) : errno);
     return;
   }
+  if (stream.hasFrames && length > 0) {
+    const size_t taken = lane->take(stream, stream.memory + from, static_cast<size_t>(length));
+    length -= static_cast<ssize_t>(taken);
+    if (length == 0) return;
+    if (taken > 0) memmove(stream.memory + from, stream.memory + from + taken, static_cast<size_t>(length));
+  }
   stream.hasBytes = length > 0;
   if (length == 0) {
     stream.hasEnded = true;
@@ -241,15 +279,25 @@ void Streams::sent(Stream& stream, size_t bytes) {
     bytes -= part;
     if (first.iov_len > 0) break;
     stream.unsent.pop_front();
-    if (--stream.takes.front() > 0) continue;
+    Take& take = stream.takes.front();
+    if (--take.pieces > 0) continue;
+    if (take.readSlot < 0)
+      state(stream, stateUnsentTakes) -= 1;
+    else
+      lane->release(static_cast<uint32_t>(take.readSlot));
     stream.takes.pop_front();
-    state(stream, stateUnsentTakes) -= 1;
   }
 }
 
-void Streams::fail(Stream& stream, int error) {
+void Streams::forgetUnsent(Stream& stream) {
+  for (const Take& take : stream.takes)
+    if (take.readSlot >= 0) lane->release(static_cast<uint32_t>(take.readSlot));
   stream.unsent.clear();
   stream.takes.clear();
+}
+
+void Streams::fail(Stream& stream, int error) {
+  forgetUnsent(stream);
   stream.hasEnded = stream.hasFailed = true;
   watch(stream);
   pending_.push_back({stream.id, -error});
@@ -269,7 +317,7 @@ uint32_t Streams::takePending() {
     if (stream == nullptr || stream->isClosed) continue;
     if (event.what == progress)
       stream->hasProgress = false;
-    else if (event.what > 0)
+    else if (event.what > 0 && event.what != hasReturned)
       stream->hasBytes = false;
     pairs[2 * count] = static_cast<int32_t>(event.id);
     pairs[2 * count + 1] = event.what;
@@ -293,6 +341,10 @@ void exportStreams(Napi::Env env, Napi::Object exports) {
   };
   exports.Set("streamAdopt",
               Napi::Function::New(env, [](const Napi::CallbackInfo& info) { return Streams::of(info.Env()).adopt(info); }));
+  exports.Set("streamReturned", Napi::Function::New(env, [](const Napi::CallbackInfo& info) {
+                return Streams::of(info.Env()).returned(info);
+              }));
+  verb("streamFrames", &Streams::frames);
   verb("streamsStart", &Streams::start);
   verb("streamMemory", &Streams::memory);
   verb("streamSend", &Streams::send);

@@ -7,14 +7,27 @@
 
 #include <cstdint>
 #include <deque>
+#include <initializer_list>
+#include <string>
 #include <vector>
 
+#include "read-lane.h"
+
 class Streams;
+
+/// Pieces that were given together.
+struct Take {
+  size_t pieces;
+  /// -1: JavaScript's. Else the lane's read of which they are the answer.
+  int64_t readSlot;
+};
 
 /// One socket. It belongs to the event loop's thread; JavaScript knows it by its number.
 struct Stream {
   Streams* owner = nullptr;
   uint32_t id = 0;
+  /// Unlike the number never anybody else's; from 1.
+  uint64_t serial = 0;
   int fd = -1;
   uv_poll_t poll{};
   /// The events that libuv is asked to watch.
@@ -22,9 +35,14 @@ struct Stream {
   /// Where the next read goes: memory of JavaScript's, which keeps it alive.
   char* memory = nullptr;
   size_t memoryBytes = 0;
-  /// Not sent yet, and how many pieces each `send` has among them, in order.
+  /// Not sent yet, and what it consists of: each `send`, and answers of the read lane, in order.
   std::deque<iovec> unsent;
-  std::deque<size_t> takes;
+  std::deque<Take> takes;
+  /// It carries frames, which the read lane looks at.
+  bool hasFrames = false;
+  Framing framing;
+  /// Requests that the lane gives back, header by header.
+  std::string returned;
   bool isReading = true;
   bool hasEnded = false;   // the other side sends no more
   bool isEnding = false;   // we do not, after what is unsent
@@ -46,6 +64,19 @@ class Streams {
   void read(const Napi::CallbackInfo& info);
   void end(const Napi::CallbackInfo& info);
   void close(const Napi::CallbackInfo& info);
+  void frames(const Napi::CallbackInfo& info);
+  Napi::Value returned(const Napi::CallbackInfo& info);
+
+  // For the read lane.
+  /// null: there is none of that number, or it is closed.
+  Stream* find(uint32_t id) const;
+  double unsentBytes(const Stream& stream) const { return states_[stream.id * stateCount + stateUnsentBytes]; }
+  /// Adds an answer to what is unsent.
+  void append(Stream& stream, std::initializer_list<iovec> pieces, uint32_t readSlot);
+  void transmit(Stream& stream);
+  /// JavaScript is to have this request.
+  void giveBack(Stream& stream, const unsigned char* header, size_t bytes);
+  ReadLane* lane = nullptr;
 
   /// For the turn: whether there is something to tell, and as much of it as fits into the array.
   bool hasPending() const { return !pending_.empty(); }
@@ -60,14 +91,16 @@ class Streams {
   enum State { stateRoom, stateUnsentBytes, stateUnsentTakes, stateCount };
   /// An event that is neither bytes (more than 0), the end (0) nor an errno (less than 0): something has been sent.
   static constexpr int32_t progress = INT32_MAX;
+  /// Nor these: the lane has given requests back.
+  static constexpr int32_t hasReturned = INT32_MAX - 1;
 
   Stream* at(const Napi::Value& id);
   double& state(const Stream& stream, State which) { return states_[stream.id * stateCount + which]; }
   void onPoll(Stream& stream, int status, int events);
   void receive(Stream& stream, bool isBroken);
-  void transmit(Stream& stream);
   /// Takes `bytes` off the front of what is unsent.
   void sent(Stream& stream, size_t bytes);
+  void forgetUnsent(Stream& stream);
   void fail(Stream& stream, int error);
   void watch(Stream& stream);
   void drop(Stream& stream);
@@ -83,4 +116,5 @@ class Streams {
   std::vector<Stream*> streams_;
   std::vector<uint32_t> free_;
   std::deque<Event> pending_;
+  uint64_t serials_ = 0;
 };

@@ -3,6 +3,7 @@
 #include "addon.h"
 #include "engine.h"
 #include "instance.h"
+#include "read-lane.h"
 #include "streams.h"
 
 Turn& Turn::of(Napi::Env env) {
@@ -29,6 +30,7 @@ void Turn::start(const Napi::CallbackInfo& info) {
 
 void Turn::end() {
   if (engine != nullptr) engine->reap();
+  if (lane != nullptr) lane->flush();
   for (;;) {
     if ((engine == nullptr || !engine->hasEnded()) && (streams == nullptr || !streams->hasPending())) return;
     Napi::HandleScope scope(env_);
@@ -48,6 +50,7 @@ void Turn::end() {
 void Turn::shutDown() {
   engine = nullptr;
   streams = nullptr;
+  lane = nullptr;
   context_ = nullptr;
   uv_check_stop(check_);
   uv_close(reinterpret_cast<uv_handle_t*>(check_), [](uv_handle_t* check) { delete reinterpret_cast<uv_check_t*>(check); });

@@ -22,6 +22,8 @@ export const mutations = [
   'lock-ranges-at-the-primary-only',
   'copy-without-the-lock',
   'read-past-unfinished-writes',
+  'keep-passes-over-changes',
+  'give-passes-without-a-lease',
   'answer-before-the-index-has-the-chunk',
   'answer-FLUSH-after-a-loss',
   'drop-the-write-intent-mark',

@@ -37,7 +37,7 @@ export interface Addon {
    * Before the first `streamAdopt`, once. `states` has three numbers for each stream: where in its memory the next read goes
    * (JavaScript says so), bytes not sent yet, and calls of `streamSend` of which not everything has been sent.
    * `events` are pairs of stream and event, more than 0: bytes read; 0: the other side has ended; less than 0: an errno, after
-   * which nothing comes; 2^31 - 1: something was sent that had to wait.
+   * which nothing comes; 2^31 - 1: something was sent that had to wait; 2^31 - 2: see `streamReturned`.
    */
   streamsStart(states: Float64Array, events: Int32Array): void
   /** Takes over a connected stream socket; returns its number, or -1, having closed it, where there are too many. */
@@ -51,6 +51,18 @@ export interface Addon {
   streamEnd(stream: number): void
   /** Closes the descriptor and drops what is unsent; nothing is told of it any more. */
   streamClose(stream: number): void
+
+  /** It carries data frames from the first byte on: the read lane looks at them. */
+  streamFrames(stream: number): void
+  /** Headers of the requests that the lane has given back, one behind the other. */
+  streamReturned(stream: number): Buffer
+  /**
+   * Once, before the first `streamFrames`. `form` is what `readPassGive` reads, `voids` counts what makes passes void, and
+   * `tallies` has four numbers for each tally: reads, bytes, reads under way, and reads given back.
+   */
+  readLaneStart(form: Float64Array, voids: Float64Array, tallies: Float64Array): void
+  /** Gives the pass that the form describes. */
+  readPassGive(): void
 
   socketPair(): [number, number]
   fdDup(fd: number): number

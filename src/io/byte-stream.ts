@@ -15,14 +15,17 @@ export interface ByteStreamOwner {
   onBroken(reason: string): void
   /** Something of what had to wait has been sent. */
   onProgress(): void
+  /** Of a stream of frames: requests that nobody else answers, header by header. */
+  onReturned?(headers: Buffer): void
 }
 
 /** Of all streams of this process; as many connections as its listeners take together. */
 const streamsMax = 16_384
 const eventsPerCallMax = 1_024
 const restEveryMs = 10_000
-/** An event: something that had to wait has been sent. */
+/** Events: something that had to wait has been sent, and the read lane has given requests back. */
 const progress = 2 ** 31 - 1
+const returned = 2 ** 31 - 2
 
 // Per stream: where in its memory the next read goes, bytes that are not sent yet, sends that are not sent whole yet.
 const statesPerStream = 3
@@ -36,7 +39,8 @@ let isStarted = false
  * write. What all sockets bring in one turn of the event loop comes in one call, before the turn ends.
  */
 export class ByteStream {
-  readonly #id: number
+  /** The addon's number for it. */
+  readonly id: number
   readonly #stateAt: number
   readonly #memory = new ReceiveMemory()
   /** What the addon reads to; kept here, as the addon holds its address alone. */
@@ -57,12 +61,12 @@ export class ByteStream {
       setInterval(restAll, restEveryMs).unref()
       isStarted = true
     }
-    this.#id = addon.streamAdopt(fd, sendBufferBytes)
-    if (this.#id < 0) throw new StorageError('LIMIT_REACHED', { what: 'connections of a process', max: streamsMax })
-    this.#stateAt = this.#id * statesPerStream
-    streams[this.#id] = this
+    this.id = addon.streamAdopt(fd, sendBufferBytes)
+    if (this.id < 0) throw new StorageError('LIMIT_REACHED', { what: 'connections of a process', max: streamsMax })
+    this.#stateAt = this.id * statesPerStream
+    streams[this.id] = this
     this.#target = this.#memory.memory
-    addon.streamMemory(this.#id, this.#target)
+    addon.streamMemory(this.id, this.#target)
   }
 
   get isDestroyed(): boolean {
@@ -80,30 +84,35 @@ export class ByteStream {
    */
   send(pieces: readonly Uint8Array[], sent: () => void): boolean {
     if (this.#isDestroyed) return false
-    addon.streamSend(this.#id, pieces)
+    addon.streamSend(this.id, pieces)
     if (states[this.#stateAt + 2] === 0) return true
     this.#unsent.push({ pieces, sent })
     return false
   }
 
+  /** To be called before anything can have come. */
+  carriesFrames(): void {
+    addon.streamFrames(this.id)
+  }
+
   pause(): void {
-    if (!this.#isDestroyed) addon.streamRead(this.#id, false)
+    if (!this.#isDestroyed) addon.streamRead(this.id, false)
   }
   resume(): void {
-    if (!this.#isDestroyed) addon.streamRead(this.#id, true)
+    if (!this.#isDestroyed) addon.streamRead(this.id, true)
   }
 
   /** Our direction ends once everything is sent. */
   end(): void {
-    if (!this.#isDestroyed) addon.streamEnd(this.#id)
+    if (!this.#isDestroyed) addon.streamEnd(this.id)
   }
 
   /** Drops what is unsent. */
   destroy(): void {
     if (this.#isDestroyed) return
     this.#isDestroyed = true
-    addon.streamClose(this.#id)
-    streams[this.#id] = null
+    addon.streamClose(this.id)
+    streams[this.id] = null
     this.#unsent.length = 0
     this.#memory.close()
   }
@@ -111,6 +120,7 @@ export class ByteStream {
   /** Called by the addon. */
   happened(what: number): void {
     if (what === progress) this.#progress()
+    else if (what === returned) this.owner.onReturned?.(addon.streamReturned(this.id))
     else if (what > 0) this.#took(what)
     else if (what === 0) this.owner.onEnd()
     else this.owner.onBroken(errnoName(-what))
@@ -135,7 +145,7 @@ export class ByteStream {
     const { memory } = this.#memory
     if (memory === this.#target) return
     this.#target = memory
-    addon.streamMemory(this.#id, memory)
+    addon.streamMemory(this.id, memory)
   }
 
   #progress(): void {

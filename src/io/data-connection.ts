@@ -2,7 +2,7 @@ import net from 'node:net'
 import { StorageError } from '../base/errors.js'
 import type { Endpoint } from '../model/objects.js'
 import type { CloseReason, Connection, ConnectionHandlers } from '../ports/link.js'
-import type { DataFrame } from '../wire/data.js'
+import { type DataFrame, dataHeaderBytes, decodeHeader } from '../wire/data.js'
 import { type ByteStream, type ByteStreamOwner, takeSocket } from './byte-stream.js'
 import { systemClock } from './clock.js'
 import { DataCodec } from './data-codec.js'
@@ -50,7 +50,14 @@ export class DataConnection implements Connection<DataFrame>, ByteStreamOwner {
     const connection = new DataConnection(remoteOf(socket))
     connection.#stream = takeSocket(socket, 0, connection)
     // What could not be taken is the other side's to try again.
-    if (connection.#stream !== null) connection.#handlers = handlersFor(connection)
+    if (connection.#stream === null) return
+    connection.#stream.carriesFrames()
+    connection.#handlers = handlersFor(connection)
+  }
+
+  /** The addon's number for it; -1: it has none yet, or no more. */
+  get streamId(): number {
+    return this.#isClosed || this.#stream === null ? -1 : this.#stream.id
   }
 
   get queuedBytes(): number {
@@ -115,6 +122,10 @@ export class DataConnection implements Connection<DataFrame>, ByteStreamOwner {
   }
 
   onProgress(): void {}
+
+  onReturned(headers: Buffer): void {
+    for (let at = 0; at < headers.length; at += dataHeaderBytes) this.#deliver(decodeHeader(headers, at))
+  }
 
   // ----
 

@@ -11,7 +11,8 @@ const noPieces: readonly Buffer[] = []
 export class FileDisk implements Disk, OpOwner {
   sizeBytes: number
   readonly alignBytes: number
-  private readonly handle: number
+  /** The addon's number for it. */
+  readonly handle: number
   private inFlight = 0
   private closing: Promise<void> | null = null
   private drained: (() => void) | null = null

@@ -7,6 +7,7 @@ import { kernelNbd } from './kernel-nbd.js'
 import { type LogLevel, openLog } from './log.js'
 import { lmdbStores } from './meta-store.js'
 import { systemRandom } from './random.js'
+import { readPasses } from './read-passes.js'
 import { tcpLink } from './tcp-link.js'
 
 /** What a daemon stands on in a process of its own. Throws where the boot id cannot be read: lmdb needs it too. */
@@ -19,6 +20,7 @@ export function realPorts({ logLevel, name }: { logLevel: LogLevel; name: string
     disks: fileDisks,
     metaStores: lmdbStores,
     kernelNbd,
+    readPasses,
     log: openLog({ name, level: logLevel }),
     bootId: readBootId(),
   }

@@ -5,6 +5,7 @@ import type { Link } from './link.js'
 import type { Log } from './log.js'
 import type { MetaStorePort } from './meta-store.js'
 import type { Random } from './random.js'
+import type { ReadPasses } from './read-passes.js'
 
 /** What a daemon stands on: the real ones in a process, simulated ones in a test. */
 export interface Ports {
@@ -14,6 +15,7 @@ export interface Ports {
   disks: DiskPort
   metaStores: MetaStorePort
   kernelNbd: KernelNbd
+  readPasses: ReadPasses
   log: Log
   /** /proc/sys/kernel/random/boot_id: names this boot of the host. */
   bootId: string

@@ -1,7 +1,7 @@
 import type { DeviceId } from '../base/ids.js'
 import { MapRing, SdsView } from '../core/sds/index.js'
 import { type ClusterMap, emptyMap, type MapDelta } from '../model/index.js'
-import type { Clock, Link, Log } from '../ports/index.js'
+import type { Clock, Link, Log, ReadPasses } from '../ports/index.js'
 import { SdsCounters } from './counters.js'
 import type { Drains } from './drains.js'
 import type { Leases } from './leases.js'
@@ -38,5 +38,6 @@ export class SdsContext {
     readonly clock: Clock,
     readonly link: Link,
     readonly log: Log,
+    readonly passes: ReadPasses,
   ) {}
 }

@@ -68,12 +68,12 @@ class SdsDaemon implements Daemon {
     readonly state: SdsState,
     earlierLeaseMs: number,
   ) {
-    const { clock, link, log, random } = ports
+    const { clock, link, log, random, readPasses } = ports
     this.failed = new Promise(resolve => {
       this.#fail = resolve
     })
     this.#processId = random.hex(16)
-    this.#context = new SdsContext(clock, link, log)
+    this.#context = new SdsContext(clock, link, log, readPasses)
     this.#context.systemId = state.systemId
     this.#context.tables = () => this.#mdm.map.tables
     this.#context.takeChanges = deltas => void this.#mdm.offerDeltas(deltas)

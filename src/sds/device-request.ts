@@ -1,5 +1,6 @@
 import { assert } from '../base/assert.js'
 import { chunkKey } from '../base/ids.js'
+import { mutate } from '../base/mutation.js'
 import { chunkBytes } from '../base/units.js'
 import { askRange, type LockRequest } from '../core/sds/index.js'
 import type { AckGate } from './map-ack.js'
@@ -66,6 +67,7 @@ export abstract class DeviceRequest implements LockRequest, Listed<DeviceRequest
     const key = chunkKey(this.volume, this.chunk)
     const whole = !this.device.store.has(this.volume, this.chunk) || this.device.locks.wholeChunkAsked(key)
     askRange(this, key, offset, length, whole)
+    if (!mutate('keep-passes-over-changes')) this.device.passes.void(this.volume, this.chunk)
     this.#begin()
   }
 
@@ -86,10 +88,7 @@ export abstract class DeviceRequest implements LockRequest, Listed<DeviceRequest
     assert(this.#isHolding, 'a request ends once')
     this.#isHolding = false
     this.device.locks.release(this, !this.lockShared && this.device.store.has(this.volume, this.chunk))
-    if (this.isApplication) {
-      this.device.appIos++
-      this.device.appBytes += this.lockWantTo - this.lockWantFrom
-    }
+    if (this.isApplication) this.device.applicationEnded(this.lockWantTo - this.lockWantFrom)
     this.device.finished(this)
     this.gate?.requestEnded()
   }

@@ -134,7 +134,7 @@ export class DeviceShelf {
       },
       onUnreserved: error => context.log.warn('sds.index-unreserved', { path: disk.path, reason: error.message }),
     })
-    const device = new OwnDevice(store)
+    const device = new OwnDevice(store, context.passes)
     context.devices.set(device.id, device)
     this.problems.delete(device.id)
     const { cleanStop, sameBoot } = store.opened
@@ -223,6 +223,7 @@ export class DeviceShelf {
 
   async #close(device: OwnDevice): Promise<void> {
     this.options.context.devices.delete(device.id)
+    this.options.context.passes.voidAll()
     this.options.onClosed(device)
     await new Promise<void>(resolve => device.whenIdle(resolve))
     await device.store.close()

@@ -46,6 +46,7 @@ export class Drains {
       mine.set(key, { record, device, pool })
     }
     for (const [key, drain] of mine) this.#drains.set(key, drain)
+    this.context.passes.voidAll()
     clock.setTimer(forMs, () => this.#forget(mine, mine.keys()))
     const endMs = clock.nowMs() + forMs / 2
     return new Promise(resolve => {

@@ -87,6 +87,12 @@ export class Leases implements LeaseOwner {
     return this.#holds(secondary, nowMs) && this.#holds(joining, nowMs)
   }
 
+  /** How long `holdsAll` will be true if nothing changes. */
+  heldUntilMs({ secondary, joining }: SliceRecord): number {
+    if (mutate('give-passes-without-a-lease')) return Number.POSITIVE_INFINITY
+    return Math.min(this.#untilMs(secondary), this.#untilMs(joining))
+  }
+
   /** `waiter` hears of renewals until it is forgotten. */
   await(waiter: LeaseWaiter): void {
     this.context.counters.leaseWaits++
@@ -106,9 +112,12 @@ export class Leases implements LeaseOwner {
   }
 
   #holds(deviceId: DeviceId | null, nowMs: number): boolean {
-    if (deviceId === null) return true
-    const held = this.#heldOfDevice.get(deviceId)
-    return held !== undefined && nowMs < held.untilMs
+    return nowMs < this.#untilMs(deviceId)
+  }
+
+  #untilMs(deviceId: DeviceId | null): number {
+    if (deviceId === null) return Number.POSITIVE_INFINITY
+    return this.#heldOfDevice.get(deviceId)?.untilMs ?? 0
   }
 
   // --- The map.
@@ -204,6 +213,7 @@ export class Leases implements LeaseOwner {
     for (const peer of this.#peers.values()) peer.close()
     this.#peers.clear()
     this.#held.clear()
+    this.context.passes.voidAll()
     this.#refreshPartners()
   }
 

@@ -19,6 +19,7 @@ export function applyMap(
   whole: boolean,
 ): void {
   const { view, ring } = context
+  context.passes.voidAll()
   view.refresh(map, whole ? null : deltas)
   if (whole) ring.reset(map.version)
   else for (const delta of deltas) ring.add(delta)

@@ -10,7 +10,14 @@ export function sdsMetrics(
   endpoint: DataEndpoint,
   resyncs: ReadonlyMap<DeviceId, Resync>,
 ): MetricSample[] {
-  const samples = counterSamples(context.counters)
+  const { counters, passes } = context
+  const reads = counters.reads + passes.total.reads
+  const readBytes = counters.readBytes + passes.total.readBytes
+  const samples = counterSamples({ ...counters, reads, readBytes })
+  const counter = (name: string, help: string, value: number) =>
+    samples.push({ name: `blockmesh_sds_${name}_total`, help, kind: 'counter', value })
+  counter('reads_by_pass', 'Of the client reads, those answered by the addon alone', passes.total.reads)
+  counter('reads_returned', 'Reads begun by the addon and decided anew, as something changed', passes.total.returned)
   const gauge = (name: string, help: string, value: number, labels?: Record<string, string>) =>
     samples.push({ name: `blockmesh_sds_${name}`, help, kind: 'gauge', value, ...(labels ? { labels } : {}) })
   gauge('serving', '1 while the MDM has confirmed this process', context.isServing ? 1 : 0)

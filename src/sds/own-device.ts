@@ -1,6 +1,7 @@
 import { type DeviceId, numberOfId, sameId } from '../base/ids.js'
 import { RangeLocks, sliceKey } from '../core/sds/index.js'
 import type { SliceRecord } from '../model/index.js'
+import type { ReadPasses, ReadTally } from '../ports/index.js'
 import type { DeviceRequest } from './device-request.js'
 import { RequestList } from './request-list.js'
 import type { DeviceStore } from './store/device-store.js'
@@ -26,12 +27,18 @@ export class OwnDevice {
   /** Epochs of slices, by slice, into which this device went with changes of an earlier role as primary unfinished. */
   readonly unsound = new Map<number, number>()
   /** Requests of applications that have ended here, and their bytes: what fills have to make way for. */
-  appIos = 0
-  appBytes = 0
+  #appIos = 0
+  #appBytes = 0
+  /** What was read by passes besides. */
+  readonly byPass: ReadTally
   readonly #idle: (() => void)[] = []
 
-  constructor(readonly store: DeviceStore) {
+  constructor(
+    readonly store: DeviceStore,
+    readonly passes: ReadPasses,
+  ) {
     this.id = sameId(store.deviceId)
+    this.byPass = passes.newTally()
   }
 
   get number(): number {
@@ -44,10 +51,21 @@ export class OwnDevice {
     return (this.voidEpochs.get(sliceKey(pool, record.slice)) ?? -1) < record.epoch
   }
 
+  get appIos(): number {
+    return this.#appIos + this.byPass.reads
+  }
+  get appBytes(): number {
+    return this.#appBytes + this.byPass.readBytes
+  }
+  applicationEnded(lengthBytes: number): void {
+    this.#appIos++
+    this.#appBytes += lengthBytes
+  }
+
   /** An application waits for something here. */
   get isInUse(): boolean {
     for (const { isApplication } of this.active) if (isApplication) return true
-    return false
+    return this.byPass.readingNow > 0
   }
 
   isBusyWith(volume: number): boolean {

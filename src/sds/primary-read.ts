@@ -3,7 +3,7 @@ import { roleOf } from '../core/sds/index.js'
 import type { SliceRecord } from '../model/index.js'
 import { type DataFrame, makeFrame, opcodes } from '../wire/data.js'
 import { takePayload } from '../wire/payload-memory.js'
-import { checkClientRequest } from './admission.js'
+import { checkArrival, checkClientRequest } from './admission.js'
 import { DeviceRequest } from './device-request.js'
 import type { LeaseWaiter } from './leases.js'
 import { repair } from './repair.js'
@@ -123,6 +123,18 @@ export class PrimaryRead extends DeviceRequest implements CopyOwner, LeaseWaiter
     counters.reads++
     counters.readBytes += this.frame.length
     this.session.answer(this.frame, body, this.#ownsBody)
+    if (this.#ownsBody) this.#givePass()
     this.end()
+  }
+
+  /** More reads of this chunk are answered below, until something changes. */
+  #givePass(): void {
+    const { device, frame, session } = this
+    const { context } = session
+    const place = device.store.placeOf(frame.volume, frame.chunk)
+    if (place === null || !device.locks.areShared(this.lockKey)) return
+    if (checkArrival(context, session, frame) !== 'admit') return
+    const untilMs = context.leases.heldUntilMs(context.view.record(frame.pool, frame.slice)!)
+    context.passes.give(session.connection, frame, place.disk, place.offsetBytes, untilMs, device.byPass)
   }
 }

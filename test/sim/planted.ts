@@ -167,6 +167,19 @@ export const planted: { [M in Mutation]?: Planted } = {
     },
     seedsMax: 30,
   },
+  'keep-passes-over-changes': {
+    focus: {
+      ...steady,
+      ...shared,
+      resends: false,
+      hotChunks: 1,
+      depth: 8,
+      faultMs: 6_000,
+      faultEveryMs: 1_500,
+      faults: ['write-half-done'],
+    },
+    seedsMax: 30,
+  },
   'drop-the-write-intent-mark': {
     focus: { ...alone, thinkMs: 100, marksIdleMs: 100, faultEveryMs: 1_200, faults: ['die-half-done'] },
     seedsMax: 10,
@@ -215,6 +228,7 @@ export const planted: { [M in Mutation]?: Planted } = {
     seedsMax: 20,
   },
   'skip-the-lease-wait': { focus: { ...parted, leaseMs: 8_000, faults: ['part-primary'] }, seedsMax: 20 },
+  'give-passes-without-a-lease': { focus: { ...parted, faults: ['part-primary'] }, seedsMax: 20 },
   'answer-reads-without-a-lease': { focus: { ...parted, faults: ['part-primary'] }, seedsMax: 20 },
   'grant-leases-regardless-of-slices': {
     focus: { ...parted, leaseMs: 3_000, faults: ['part-primary-and-show-it-its-successor'] },

@@ -333,6 +333,9 @@ export class Run {
       if (name === 'blockmesh_sds_parked_total') this.situations.reached('request waited for the map', value)
       if (name === 'blockmesh_sds_marks_cleared_total') this.situations.reached('marks cleared', value)
       if (name === 'blockmesh_sds_chunks_pruned_total') this.situations.reached('chunks pruned', value)
+      if (name === 'blockmesh_sds_reads_by_pass_total') this.situations.reached('read answered by a pass', value)
+      if (name === 'blockmesh_sds_reads_returned_total')
+        this.situations.reached('read under a pass that became void', value)
       if (name === 'blockmesh_sds_lease_waits_total') this.situations.reached('read waited for a lease', value)
     }
   }

@@ -54,6 +54,8 @@ export const expectedSituations = [
   'marks cleared',
   'chunks pruned',
   'read waited for a lease',
+  'read answered by a pass',
+  'read under a pass that became void',
   'configuration changed under faults',
   'configuration looked at',
   'master killed',

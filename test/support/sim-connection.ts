@@ -46,6 +46,8 @@ const keepAliveMs = 15_000
 export class SimEnd<Message> implements Connection<Message> {
   peer: SimEnd<Message> | null = null
   handlers: ConnectionHandlers<Message> | null = null
+  /** True: the message is not for the handlers. */
+  intercept: ((message: Message) => boolean) | null = null
   readonly #parser
   #memory: ReceiveMemory | null = null
   #state: 'connecting' | 'up' | 'closed' = 'connecting'
@@ -197,7 +199,7 @@ export class SimEnd<Message> implements Connection<Message> {
     this.peer!.#outBytes -= bytes.length
     const { handlers } = this
     const onMessage = (message: Message) => {
-      if (!this.isClosed) handlers!.onMessage(message)
+      if (!this.isClosed && !this.intercept?.(message)) handlers!.onMessage(message)
     }
     try {
       if (!this.codec.pinsPayload) this.#parser.push(bytes, onMessage)

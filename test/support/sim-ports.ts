@@ -7,6 +7,7 @@ import { MemoryMetaStores } from './memory-meta-stores.js'
 import { seededRandom } from './seeded-random.js'
 import { type ProcessClock, SimClock } from './sim-clock.js'
 import { SimNetwork } from './sim-link.js'
+import { SimReadPasses } from './sim-read-passes.js'
 
 /** A host without the kernel's NBD driver. */
 export const noKernelNbd: KernelNbd = {
@@ -62,6 +63,7 @@ export class SimWorld {
       disks: host.disks,
       metaStores: host.metaStores,
       kernelNbd: noKernelNbd,
+      readPasses: new SimReadPasses(clock),
       log,
       bootId: `boot-${name}-${host.boots}`,
     }

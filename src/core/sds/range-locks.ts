@@ -73,6 +73,12 @@ export class RangeLocks {
     return false
   }
 
+  /** Whether nobody holds or waits for anything of the chunk exclusively. */
+  areShared(key: number): boolean {
+    const queue = this.#queues.get(key)
+    return queue === undefined || queue.every(request => request.lockShared)
+  }
+
   /**
    * Lets go. `allocated`: the chunk has a slot now, so those who asked for the whole chunk only because it had none
    * wait for their own range alone from here on.

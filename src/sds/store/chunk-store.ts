@@ -156,6 +156,12 @@ export class ChunkStore implements DeviceStore {
     else readPart(this.disk, base, offset, target, read.onDisk)
   }
 
+  placeOf(volume: number, chunk: number): { disk: Disk; offsetBytes: number } | null {
+    const entry = this.map.find(volume)?.get(chunk) ?? 0
+    if (this.closing !== null || !isMapped(entry)) return null
+    return { disk: this.disk, offsetBytes: slotOffsetOf(slotOf(entry)) }
+  }
+
   write(volume: number, chunk: number, offset: number, pieces: readonly Buffer[], done: StoreDone): void {
     let length = 0
     for (let at = 0; at < pieces.length; at++) length += pieces[at]!.length

@@ -1,5 +1,6 @@
 import type { DeviceId, SystemId } from '../../base/ids.js'
 import type { IdleMark, KnownEpoch } from '../../core/store/index.js'
+import type { Disk } from '../../ports/index.js'
 
 /** Completion of a store operation: null, or what went wrong. */
 export type StoreDone = (error: StoreError | null) => void
@@ -53,6 +54,8 @@ export interface DeviceStore {
 
   /** Reads `target.length` bytes; zeroes where nothing is. */
   read(volume: number, chunk: number, offset: number, target: Buffer, done: StoreDone): void
+  /** Where a chunk that has a slot lies, for as long as nobody removes it; null: it reads as zeroes. */
+  placeOf(volume: number, chunk: number): { disk: Disk; offsetBytes: number } | null
   /**
    * Writes to a chunk that has or has reserved a slot. Done when data and index entry would survive the end of this
    * process; durable after `sync`.

@@ -6,6 +6,7 @@ import { CopySend, Peers } from '../../../src/sds/replicas.js'
 import { encode } from '../../../src/wire/codec.js'
 import { type DataFrame, makeFrame, makeReply, opcodes } from '../../../src/wire/data.js'
 import { SimClock } from '../../support/sim-clock.js'
+import { SimReadPasses } from '../../support/sim-read-passes.js'
 
 const endpoint = { host: '10.0.0.2', port: 7072 }
 const device = '0000000000000002' as DeviceId
@@ -22,7 +23,7 @@ function open() {
       return { remote: endpoint, queuedBytes: 0, send: (f: DataFrame) => sent.push({ ...f }), close: () => {} }
     },
   } as unknown as Link
-  const context = new SdsContext(clock, link, silentLog)
+  const context = new SdsContext(clock, link, silentLog, new SimReadPasses(clock))
   context.systemId = '5ca1ab1e00000000'
   const answered: number[] = []
   const owner = { copyAnswered: (send: CopySend) => void answered.push(send.frame.chunk) }

@@ -1,0 +1,96 @@
+// Reads of data connections that JavaScript need not see. It has answered one of the same chunk on the same connection, has
+// given a pass for more of them, and has not voided it since: then what it would do is known, and is done here. Whatever is
+// not as the pass says goes to JavaScript as if it had just arrived, so that nothing is decided here.
+#pragma once
+#include <napi.h>
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <vector>
+
+class Engine;
+class Streams;
+struct Stream;
+
+/// How far the frames of a stream are known, which JavaScript's parser cuts as well.
+struct Framing {
+  /// A header of which a part has come, and how much of it.
+  unsigned char head[64];
+  size_t headHave = 0;
+  /// Of the payload of the last frame.
+  uint64_t bodyLeft = 0;
+  /// It is no frame: JavaScript will say so.
+  bool isBroken = false;
+
+  bool isAtFrame() const { return headHave == 0 && bodyLeft == 0 && !isBroken; }
+  /// Goes over bytes that JavaScript gets.
+  void pass(const unsigned char* bytes, size_t length);
+};
+
+/// What JavaScript has said about reads of one chunk on one connection.
+struct ReadPass {
+  uint64_t serial = 0;  // of the stream; 0: none
+  uint32_t slice = 0, epoch = 0, mapping = 0, volume = 0, chunk = 0, pool = 0;
+  uint32_t handle = 0;  // the file
+  uint64_t chunkAt = 0;
+  double untilMs = 0;
+  uint32_t voidAt = 0, tallyAt = 0;
+  double voidAll = 0, voidChunk = 0;
+};
+
+/// A read under way, or its answer on its way out.
+struct ReadOp {
+  ReadPass pass;
+  uint32_t streamId = 0;
+  uint32_t length = 0;
+  char* block = nullptr;
+  unsigned char header[64];
+};
+
+class ReadLane {
+ public:
+  static ReadLane& of(Napi::Env env);
+  explicit ReadLane(Napi::Env env) : env_(env) {}
+
+  void start(const Napi::CallbackInfo& info);
+  void give(const Napi::CallbackInfo& info);
+
+  /// Begins the reads at the front of what a stream has brought; returns how many bytes of it JavaScript need not see.
+  size_t take(Stream& stream, const char* bytes, size_t length);
+  /// For the turn: hands to the disk what has begun, and sends what has been read.
+  void flush();
+  /// A transfer of the ring's that is ours has ended: bytes or a negative errno.
+  void ended(uint32_t slot, int result);
+  /// An answer has left, or never will.
+  void release(uint32_t slot);
+
+  /// In the user data of the ring's entries, tells ours from the engine's.
+  static constexpr uint64_t ringTag = uint64_t{1} << 63;
+
+ private:
+  enum Counter { reads, readBytes, readingNow, returned, counterCount };
+
+  bool begin(Stream& stream, const unsigned char* header);
+  const ReadPass* passFor(const Stream& stream, const unsigned char* header);
+  bool isValid(const ReadPass& pass) const;
+  void answer(Stream& stream, uint32_t slot);
+  /// In the tally of the pass, and in that of everything.
+  void count(const ReadOp& op, Counter counter, double by) {
+    tallies_[counter] += by;
+    tallies_[counterCount * op.pass.tallyAt + counter] += by;
+  }
+
+  Napi::Env env_;
+  std::shared_ptr<Engine> engine_;
+  Streams* streams_ = nullptr;
+  Napi::Reference<Napi::Float64Array> formArray_, voidsArray_, talliesArray_;
+  const double *form_ = nullptr, *voids_ = nullptr;
+  double* tallies_ = nullptr;
+  std::vector<ReadPass> passes_;
+  std::deque<ReadOp> ops_;
+  std::vector<uint32_t> free_;
+  bool hasBegun_ = false;
+  /// Streams that have got their first answer since they were last looked at.
+  std::vector<std::pair<uint32_t, uint64_t>> toSend_;
+};

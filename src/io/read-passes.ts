@@ -1,0 +1,74 @@
+import { assert } from '../base/assert.js'
+import type { ReadPasses, ReadTally } from '../ports/read-passes.js'
+import { addon } from './addon.js'
+import { DataConnection } from './data-connection.js'
+import { FileDisk } from './file-disk.js'
+
+const talliesMax = 1_024
+const numbersPerTally = 4
+/** Chunks share counters: that one's pass is void now and then for another one's change. */
+const chunkVoids = 4_096
+
+// What the addon shares with us, see native/src/read-lane.cc: the pass that is being given, how often all passes and those of
+// each chunk have become void, and what was answered by them.
+const form = new Float64Array(12)
+const voids = new Float64Array(1 + chunkVoids)
+const tallies = new Float64Array(talliesMax * numbersPerTally)
+/** The first one is of everything. */
+let talliesNow = 1
+
+addon.readLaneStart(form, voids, tallies)
+
+class SharedTally implements ReadTally {
+  constructor(readonly index: number) {}
+  get reads(): number {
+    return tallies[this.index * numbersPerTally]!
+  }
+  get readBytes(): number {
+    return tallies[this.index * numbersPerTally + 1]!
+  }
+  get readingNow(): number {
+    return tallies[this.index * numbersPerTally + 2]!
+  }
+  get returned(): number {
+    return tallies[this.index * numbersPerTally + 3]!
+  }
+}
+
+const voidAt = (volume: number, chunk: number): number => 1 + ((Math.imul(volume, 61) + chunk) & (chunkVoids - 1))
+
+/** Passes that the addon reads and answers by. */
+export const readPasses: ReadPasses = {
+  give(connection, request, disk, chunkAtBytes, untilMs, tally) {
+    assert(
+      connection instanceof DataConnection && disk instanceof FileDisk && tally instanceof SharedTally,
+      'passes are for what the addon drives',
+    )
+    const { streamId } = connection
+    if (streamId < 0) return
+    form[0] = streamId
+    form[1] = request.slice
+    form[2] = request.epoch
+    form[3] = request.mapping
+    form[4] = request.volume
+    form[5] = request.chunk
+    form[6] = request.pool
+    form[7] = disk.handle
+    form[8] = chunkAtBytes
+    form[9] = untilMs
+    form[10] = voidAt(request.volume, request.chunk)
+    form[11] = tally.index
+    addon.readPassGive()
+  },
+  void(volume, chunk) {
+    voids[voidAt(volume, chunk)]!++
+  },
+  voidAll() {
+    voids[0]!++
+  },
+  total: new SharedTally(0),
+  newTally() {
+    assert(talliesNow < talliesMax, 'a process has fewer devices, all that it ever opens counted')
+    return new SharedTally(talliesNow++)
+  },
+}

@@ -1,0 +1,263 @@
+import t, { type Test } from 'tap'
+import { KiB, MiB } from '../../src/base/units.js'
+import type { Clock, Connection, Disk, DiskPort, Link, ReadPasses, ReadTally } from '../../src/ports/index.js'
+import { type DataFrame, frameFlags, makeFrame, makeReply, opcodes } from '../../src/wire/data.js'
+
+export interface PassesSetUp {
+  clock: Clock
+  link: Link
+  disks: DiskPort
+  passes: ReadPasses
+  /** Of a disk that is not there yet. */
+  path: string
+  isDirect: boolean
+  until(predicate: () => boolean): Promise<void>
+  /** Lets the other side's messages arrive, without an answer to wait for. */
+  pause(): Promise<void>
+}
+
+const chunkAtBytes = 2 * MiB
+const diskBytes = 4 * MiB
+const place = { slice: 3, epoch: 7, mapping: 11, volume: 20, chunk: 5, pool: 2 }
+const never = Number.POSITIVE_INFINITY
+
+const read = (requestId: number, offset: number, length: number, fields: Partial<DataFrame> = {}) =>
+  makeFrame({ opcode: opcodes.read, requestId, ...place, offset, length, mapVersion: 2 ** 33 + 1, ...fields })
+
+/** A client and a server whose disk holds in each block of the chunk the number of the block. */
+class Scene {
+  readonly answers = new Map<number, DataFrame>()
+  readonly messages: DataFrame[] = []
+  server!: Connection<DataFrame>
+  client!: Connection<DataFrame>
+  disk!: Disk
+  tally!: ReadTally
+  react: (message: DataFrame) => void = () => {}
+
+  constructor(readonly setUp: PassesSetUp) {}
+
+  static async make(t: Test, setUp: PassesSetUp): Promise<Scene> {
+    const scene = new Scene(setUp)
+    const { disks, link, passes, path, isDirect, until } = setUp
+    let disk: Disk | null = null
+    void disks.open(path, { createBytes: diskBytes, direct: isDirect }).then(opened => {
+      disk = opened
+    })
+    await until(() => disk !== null)
+    scene.disk = disk!
+    let isWritten = false
+    const chunk = Buffer.alloc(MiB)
+    for (let at = 0; at < MiB; at += 4 * KiB) chunk.fill(at / (4 * KiB), at, at + 4 * KiB)
+    scene.disk.write(chunkAtBytes, [chunk], error => {
+      isWritten = error === null
+    })
+    await until(() => isWritten)
+    scene.tally = passes.newTally()
+    const listener = await link.listenData({ host: '127.0.0.1', port: 0 }, connection => {
+      scene.server = connection
+      return {
+        onMessage: message => {
+          scene.messages.push({ ...message, body: message.body.map(piece => Buffer.from(piece)) })
+          scene.react(message)
+        },
+        onClose: () => {},
+      }
+    })
+    scene.client = scene.connect(listener.endpoint)
+    await until(() => scene.server !== undefined)
+    t.teardown(async () => {
+      scene.client.close()
+      scene.server.close()
+      await listener.close()
+    })
+    return scene
+  }
+
+  connect(to: Parameters<Link['connectData']>[0]): Connection<DataFrame> {
+    return this.setUp.link.connectData(to, {
+      onMessage: answer => {
+        if (this.answers.has(answer.requestId)) throw new Error(`${answer.requestId} is answered twice`)
+        this.answers.set(answer.requestId, { ...answer, body: [Buffer.concat(answer.body)] })
+      },
+      onClose: () => {},
+    })
+  }
+
+  give({ untilMs = never, atBytes = chunkAtBytes }: { untilMs?: number; atBytes?: number } = {}): void {
+    this.setUp.passes.give(this.server, read(0, 0, 0), this.disk, atBytes, untilMs, this.tally)
+  }
+
+  /** Sends what comes as a message, and nothing else, to the one who waits for it. */
+  async asMessage(t: Test, frame: DataFrame, why: string): Promise<void> {
+    const before = this.messages.length
+    this.client.send(frame)
+    await this.setUp.until(() => this.messages.length > before)
+    const { body, ...fields } = this.messages.at(-1)!
+    t.match(fields, { ...frame, body: undefined }, why)
+    t.notOk(this.answers.has(frame.requestId))
+    this.server.send(makeReply(frame, 1))
+    await this.setUp.until(() => this.answers.has(frame.requestId))
+    t.equal(this.answers.get(frame.requestId)!.status, 1)
+  }
+
+  async answered(requestId: number): Promise<DataFrame> {
+    await this.setUp.until(() => this.answers.has(requestId))
+    return this.answers.get(requestId)!
+  }
+}
+
+function isWhatTheDiskHas({ offset, length, body }: DataFrame): boolean {
+  const bytes = body[0]!
+  if (bytes.length !== length) return false
+  for (let at = 0; at < length; at += 512) if (bytes[at] !== ((offset + at) >> 12) % 256) return false
+  return true
+}
+
+/** What passes promise, on whichever implementation. */
+export function readPassesContract(name: string, setUp: (t: Test) => PassesSetUp): void {
+  t.test(`${name}: without a pass every read comes as a message; with one, reads are answered by the disk`, async t => {
+    const scene = await Scene.make(t, setUp(t))
+    await scene.asMessage(t, read(1, 0, 4096), 'nobody has given a pass')
+    scene.give()
+    const asked = [read(2, 0, 4096), read(3, 4096, 65_536), read(4, MiB - 8192, 8192), read(5, 0, 128 * KiB)]
+    for (const frame of asked) scene.client.send(frame)
+    for (const frame of asked) {
+      const { body, ...fields } = await scene.answered(frame.requestId)
+      const { body: _, ...wanted } = makeReply(frame, 0)
+      t.same(fields, { ...wanted, bodyBytes: frame.length }, 'the answer is the one that TypeScript gives')
+      t.ok(isWhatTheDiskHas({ ...frame, body }))
+    }
+    t.equal(scene.messages.length, 1)
+    const {
+      tally,
+      setUp: { passes },
+    } = scene
+    t.match(tally, { reads: 4, readBytes: 4096 + 65_536 + 8192 + 128 * KiB, readingNow: 0, returned: 0 })
+    t.ok(passes.total.reads >= 4)
+  })
+
+  t.test(`${name}: a pass is for reads of one chunk in one epoch under one mapping, on one connection`, async t => {
+    const scene = await Scene.make(t, setUp(t))
+    scene.give()
+    let id = 1
+    for (const [field, value] of Object.entries(place))
+      await scene.asMessage(t, read(id++, 0, 4096, { [field]: value + 1 }), `another ${field}`)
+    await scene.asMessage(t, read(id++, 0, 4096, { flags: frameFlags.fua }), 'flags')
+    await scene.asMessage(t, read(id++, 0, 4096, { opcode: opcodes.copyRead }), 'another opcode')
+    await scene.asMessage(t, read(id++, 0, 4096, { body: [Buffer.from('?')] }), 'a payload')
+    await scene.asMessage(t, read(id++, 0, 0), 'nothing to read')
+    await scene.asMessage(t, read(id++, MiB - 4096, 8192), 'beyond the chunk')
+    await scene.asMessage(t, read(id++, 2 ** 32 - 4096, 8192), 'far beyond the chunk')
+    t.equal(scene.tally.reads, 0)
+    scene.client.send(read(id, 0, 4096))
+    t.equal((await scene.answered(id)).status, 0)
+  })
+
+  t.test(`${name}: what comes between reads is delivered whole and in order`, async t => {
+    const scene = await Scene.make(t, setUp(t))
+    scene.give()
+    const sizes = [1, 63, 64, 4096, 70_000, 0, 300_000]
+    const reads: number[] = []
+    let id = 100
+    for (const size of sizes) {
+      for (let i = 0; i < 3; i++) {
+        reads.push(id)
+        scene.client.send(read(id++, 4096 * i, 4096))
+      }
+      scene.client.send(makeFrame({ opcode: opcodes.write, requestId: id++, body: [Buffer.alloc(size, size)] }))
+    }
+    // What comes behind such a message in one piece comes as a message, too.
+    scene.react = message => {
+      if (message.opcode === opcodes.read)
+        scene.server.send(makeReply(message, 0, [Buffer.alloc(4096, message.offset >> 12)]))
+    }
+    for (const requestId of reads) {
+      const answer = await scene.answered(requestId)
+      t.ok(isWhatTheDiskHas(answer), `read ${requestId}`)
+    }
+    const writes = () => scene.messages.filter(({ opcode }) => opcode === opcodes.write)
+    await scene.setUp.until(() => writes().length === sizes.length)
+    for (const [i, { body, bodyBytes }] of writes().entries()) {
+      t.equal(bodyBytes, sizes[i])
+      t.ok(Buffer.concat(body).equals(Buffer.alloc(sizes[i]!, sizes[i]!)))
+    }
+  })
+
+  t.test(`${name}: void passes answer nothing, and neither do those that have run out`, async t => {
+    const scene = await Scene.make(t, setUp(t))
+    const { passes, clock } = scene.setUp
+    scene.give()
+    passes.void(place.volume, place.chunk)
+    await scene.asMessage(t, read(1, 0, 4096), 'the chunk was void')
+    scene.give()
+    passes.voidAll()
+    await scene.asMessage(t, read(2, 0, 4096), 'all were void')
+    scene.give({ untilMs: clock.nowMs() })
+    await scene.asMessage(t, read(3, 0, 4096), 'it has run out')
+    scene.give({ untilMs: clock.nowMs() + 60_000 })
+    scene.client.send(read(4, 0, 4096))
+    t.ok(isWhatTheDiskHas(await scene.answered(4)))
+  })
+
+  t.test(`${name}: whatever becomes void while reads are under way, each is answered once or comes once`, async t => {
+    const scene = await Scene.make(t, setUp(t))
+    const { passes, clock, until } = scene.setUp
+    scene.react = message => {
+      scene.server.send(makeReply(message, 0, [Buffer.alloc(message.length, message.offset >> 12)]))
+      scene.give()
+    }
+    let isOver = false
+    const spoil = () => {
+      if (isOver) return
+      if (scene.tally.readingNow > 0) passes.void(place.volume, place.chunk)
+      clock.setTimer(1, spoil)
+    }
+    spoil()
+    const all = 600
+    for (let id = 0, sent = 0; id < all; ) {
+      for (let i = 0; i < 16 && id < all; i++) scene.client.send(read(id++, 4096 * (id % 256), 4096))
+      sent = id
+      await until(() => scene.answers.size === sent)
+    }
+    isOver = true
+    for (const answer of scene.answers.values()) if (!isWhatTheDiskHas(answer)) t.fail(`${answer.requestId} is wrong`)
+    t.equal(scene.tally.reads + scene.messages.length, all)
+    t.ok(scene.tally.reads > 0)
+    t.equal(scene.tally.readingNow, 0)
+  })
+
+  t.test(`${name}: a read that the disk cannot do comes as a message`, async t => {
+    const scene = await Scene.make(t, setUp(t))
+    scene.give({ atBytes: diskBytes })
+    await scene.asMessage(t, read(1, 0, 4096), 'beyond the end of the disk')
+    t.match(scene.tally, { reads: 0, returned: 1, readingNow: 0 })
+  })
+
+  t.test(`${name}: a connection that ends takes its reads with it, and nobody else's`, async t => {
+    const scene = await Scene.make(t, setUp(t))
+    const { pause, until } = scene.setUp
+    scene.give()
+    for (let id = 0; id < 64; id++) scene.client.send(read(id, 4096 * id, 4096))
+    await until(() => scene.answers.size > 0)
+    scene.server.close(true)
+    await until(() => scene.tally.readingNow === 0)
+    await pause()
+    const other = await Scene.make(t, { ...scene.setUp, path: `${scene.setUp.path}-2` })
+    await other.asMessage(t, read(1, 0, 4096), 'the pass was for the connection before')
+  })
+
+  t.test(`${name}: who does not take his answers gets them later`, async t => {
+    const scene = await Scene.make(t, setUp(t))
+    scene.react = message => scene.server.send(makeReply(message, 0, [Buffer.alloc(message.length)]))
+    scene.give()
+    scene.client.pause()
+    const all = 200
+    for (let id = 0; id < all; id++) scene.client.send(read(id, 0, 128 * KiB))
+    await scene.setUp.pause()
+    t.ok(scene.answers.size < all)
+    scene.client.resume()
+    await scene.setUp.until(() => scene.answers.size === all)
+    t.equal(scene.tally.reads + scene.messages.length, all)
+    t.ok(scene.tally.reads > 0)
+  })
+}
