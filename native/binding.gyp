@@ -10,6 +10,7 @@
         "src/host.cc",
         "src/nbd-netlink.cc",
         "src/read-lane.cc",
+        "src/read-relay.cc",
         "src/ring.cc",
         "src/sockets.cc",
         "src/streams.cc",

@@ -3,11 +3,15 @@
 #pragma once
 #include <napi.h>
 
+/// CLOCK_BOOTTIME in milliseconds, the clock of src/io/clock.ts.
+double bootTimeMs();
+
 void exportEngine(Napi::Env env, Napi::Object exports);
 void exportFiles(Napi::Env env, Napi::Object exports);
 void exportHost(Napi::Env env, Napi::Object exports);
 void exportNbdNetlink(Napi::Env env, Napi::Object exports);
 void exportReadLane(Napi::Env env, Napi::Object exports);
+void exportReadRelay(Napi::Env env, Napi::Object exports);
 void exportSockets(Napi::Env env, Napi::Object exports);
 void exportStreams(Napi::Env env, Napi::Object exports);
 void exportTurn(Napi::Env env, Napi::Object exports);

@@ -70,6 +70,9 @@ class Engine : public std::enable_shared_from_this<Engine> {
   char* beginRead(uint32_t handle, uint64_t offset, uint32_t length, uint64_t userData);
   void submitReads();
   void endRead(char* block) { bounce_.give(block); }
+  /// Memory for as long as a reply takes; null: there is none now.
+  char* takeBlock(size_t bytes) { return bounce_.take(bytes); }
+  void giveBlock(char* block) { bounce_.give(block); }
   ReadLane* lane = nullptr;
 
   /// The environment ends: no thread may touch its buffers from here on.

@@ -125,17 +125,21 @@ Napi::Value memoryLockFiles(const Napi::CallbackInfo& info) {
 }
 
 /// bootTimeMs(): number, with fractions; counts suspend
-Napi::Value bootTimeMs(const Napi::CallbackInfo& info) {
-  timespec now{};
-  clock_gettime(CLOCK_BOOTTIME, &now);
-  return Napi::Number::New(info.Env(), static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) / 1e6);
+Napi::Value bootTime(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), bootTimeMs());
 }
 
 }  // namespace
+
+double bootTimeMs() {
+  timespec now{};
+  clock_gettime(CLOCK_BOOTTIME, &now);
+  return static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) / 1e6;
+}
 
 void exportHost(Napi::Env env, Napi::Object exports) {
   exports.Set("ioFlusherSet", Napi::Function::New(env, ioFlusherSet));
   exports.Set("ioFlusherGet", Napi::Function::New(env, ioFlusherGet));
   exports.Set("memoryLockFiles", Napi::Function::New(env, memoryLockFiles));
-  exports.Set("bootTimeMs", Napi::Function::New(env, bootTimeMs));
+  exports.Set("bootTimeMs", Napi::Function::New(env, bootTime));
 }

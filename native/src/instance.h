@@ -6,6 +6,7 @@
 
 class Engine;
 class ReadLane;
+class ReadRelay;
 class Streams;
 class Turn;
 
@@ -13,6 +14,7 @@ struct Instance {
   std::shared_ptr<Engine> engine;
   std::shared_ptr<Streams> streams;
   std::shared_ptr<ReadLane> readLane;
+  std::shared_ptr<ReadRelay> readRelay;
   std::shared_ptr<Turn> turn;
 
   static Instance& of(Napi::Env env) {

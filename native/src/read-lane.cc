@@ -1,88 +1,26 @@
 #include "read-lane.h"
 
-#include <endian.h>
-
-#include <algorithm>
-#include <cstring>
-#include <ctime>
-
 #include "addon.h"
 #include "engine.h"
 #include "instance.h"
 #include "streams.h"
 #include "turn.h"
+#include "wire.h"
+
+using namespace wire;
 
 namespace {
 
-// src/wire/data.ts has the layout of a header, and says the same.
-constexpr size_t headerBytes = 64;
-constexpr uint32_t readWord = 0xb10c0110;  // magic, version, opcode
-constexpr uint32_t magicAndVersion = readWord >> 8;
-enum HeaderAt {
-  atFlags = 4,
-  atBodyBytes = 12,
-  atSlice = 16,
-  atEpoch = 20,
-  atMapping = 24,
-  atVolume = 28,
-  atChunk = 32,
-  atOffset = 36,
-  atLength = 40,
-  atPool = 44,
-  atMapVersion = 48
-};
-constexpr uint32_t replyFlag = 1u << 16;
-constexpr uint32_t chunkBytes = 1 << 20;
 /// Passes are in a table by chunk; one that is pushed out is given again with the next read.
 constexpr size_t passesMax = 1 << 14;
 constexpr size_t opsMax = 1024;
-/// A client that takes no answers gets no more from here.
-constexpr double unsentBytesMax = 4 << 20;
-
-uint32_t word(const unsigned char* header, size_t at) {
-  uint32_t value;
-  memcpy(&value, header + at, sizeof value);
-  return be32toh(value);
-}
-
-void setWord(unsigned char* header, size_t at, uint32_t value) {
-  value = htobe32(value);
-  memcpy(header + at, &value, sizeof value);
-}
-
 size_t placeOf(uint64_t serial, uint32_t volume, uint32_t chunk) {
   uint64_t key = serial * 0x9e3779b97f4a7c15 + (uint64_t{volume} << 32 | chunk);
   key *= 0xff51afd7ed558ccd;
   return (key ^ key >> 33) % passesMax;
 }
 
-/// The clock of src/io/clock.ts.
-double bootTimeMs() {
-  timespec now{};
-  clock_gettime(CLOCK_BOOTTIME, &now);
-  return static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) / 1e6;
-}
-
 }  // namespace
-
-void Framing::pass(const unsigned char* bytes, size_t length) {
-  for (size_t at = 0; at < length && !isBroken;) {
-    if (bodyLeft > 0) {
-      const size_t part = static_cast<size_t>(std::min<uint64_t>(bodyLeft, length - at));
-      bodyLeft -= part;
-      at += part;
-      continue;
-    }
-    const size_t part = std::min(headerBytes - headHave, length - at);
-    memcpy(head + headHave, bytes + at, part);
-    headHave += part;
-    at += part;
-    if (headHave < headerBytes) return;
-    headHave = 0;
-    bodyLeft = word(head, atBodyBytes);
-    isBroken = word(head, 0) >> 8 != magicAndVersion;
-  }
-}
 
 ReadLane& ReadLane::of(Napi::Env env) {
   std::shared_ptr<ReadLane>& lane = Instance::of(env).readLane;
@@ -111,7 +49,7 @@ void ReadLane::give(const Napi::CallbackInfo&) {
   enum Field { stream, slice, epoch, mapping, volume, chunk, pool, handle, chunkAt, untilMs, voidAt, tallyAt };
   const auto field = [this](Field which) { return static_cast<uint32_t>(form_[which]); };
   const Stream* of = streams_->find(field(stream));
-  if (of == nullptr || !of->hasFrames) return;
+  if (of == nullptr || of->carries != Carries::frames) return;
   ReadPass& pass = passes_[placeOf(of->serial, field(volume), field(chunk))];
   pass.serial = of->serial;
   pass.slice = field(slice);
@@ -133,15 +71,6 @@ bool ReadLane::isValid(const ReadPass& pass) const {
   return pass.voidAll == voids_[0] && pass.voidChunk == voids_[pass.voidAt] && bootTimeMs() < pass.untilMs;
 }
 
-size_t ReadLane::take(Stream& stream, const char* bytes, size_t length) {
-  const auto* next = reinterpret_cast<const unsigned char*>(bytes);
-  size_t at = 0;
-  if (stream.framing.isAtFrame())
-    while (length - at >= headerBytes && begin(stream, next + at)) at += headerBytes;
-  stream.framing.pass(next + at, length - at);
-  return at;
-}
-
 /// The pass that covers the request; null: there is none.
 const ReadPass* ReadLane::passFor(const Stream& stream, const unsigned char* header) {
   if (word(header, 0) != readWord || word(header, atFlags) != 0 || word(header, atBodyBytes) != 0) return nullptr;
@@ -154,7 +83,7 @@ const ReadPass* ReadLane::passFor(const Stream& stream, const unsigned char* hea
 }
 
 bool ReadLane::begin(Stream& stream, const unsigned char* header) {
-  if (stream.isEnding || stream.hasFailed || streams_->unsentBytes(stream) > unsentBytesMax) return false;
+  if (form_ == nullptr || !streams_->takesMore(stream)) return false;
   const ReadPass* pass = passFor(stream, header);
   if (pass == nullptr || (free_.empty() && ops_.size() == opsMax)) return false;
   const uint32_t offset = word(header, atOffset), length = word(header, atLength);
@@ -172,7 +101,7 @@ bool ReadLane::begin(Stream& stream, const unsigned char* header) {
   op.streamId = stream.id;
   op.length = length;
   op.block = block;
-  memcpy(op.header, header, headerBytes);
+  memcpy(op.header, header, frameHeaderBytes);
   count(op, readingNow, 1);
   hasBegun_ = true;
   return true;
@@ -189,7 +118,7 @@ void ReadLane::ended(uint32_t slot, int result) {
   }
   // Things are not as they were: JavaScript gets the request as if it came now.
   count(op, returned, 1);
-  if (isThere) streams_->giveBack(*stream, op.header, headerBytes);
+  if (isThere) streams_->giveBack(*stream, op.header, frameHeaderBytes);
   release(slot);
 }
 
@@ -197,11 +126,10 @@ void ReadLane::answer(Stream& stream, uint32_t slot) {
   ReadOp& op = ops_[slot];
   count(op, reads, 1);
   count(op, readBytes, op.length);
-  setWord(op.header, atFlags, replyFlag);
+  setWord(op.header, atFlags, replyWord);
   setWord(op.header, atBodyBytes, op.length);
-  memset(op.header + atMapVersion, 0, headerBytes - atMapVersion);
-  if (stream.unsent.empty()) toSend_.emplace_back(stream.id, stream.serial);
-  streams_->append(stream, {{op.header, headerBytes}, {op.block, op.length}}, slot);
+  memset(op.header + atMapVersion, 0, frameHeaderBytes - atMapVersion);
+  streams_->append(stream, {{op.header, frameHeaderBytes}, {op.block, op.length}}, {2, TakeOf::lane, slot});
 }
 
 void ReadLane::release(uint32_t slot) {
@@ -209,14 +137,9 @@ void ReadLane::release(uint32_t slot) {
   free_.push_back(slot);
 }
 
-void ReadLane::flush() {
+void ReadLane::submit() {
   if (hasBegun_) engine_->submitReads();
   hasBegun_ = false;
-  for (const auto& [id, serial] : toSend_) {
-    Stream* stream = streams_->find(id);
-    if (stream != nullptr && stream->serial == serial && !stream->hasFailed) streams_->transmit(*stream);
-  }
-  toSend_.clear();
 }
 
 void exportReadLane(Napi::Env env, Napi::Object exports) {

@@ -13,21 +13,6 @@ class Engine;
 class Streams;
 struct Stream;
 
-/// How far the frames of a stream are known, which JavaScript's parser cuts as well.
-struct Framing {
-  /// A header of which a part has come, and how much of it.
-  unsigned char head[64];
-  size_t headHave = 0;
-  /// Of the payload of the last frame.
-  uint64_t bodyLeft = 0;
-  /// It is no frame: JavaScript will say so.
-  bool isBroken = false;
-
-  bool isAtFrame() const { return headHave == 0 && bodyLeft == 0 && !isBroken; }
-  /// Goes over bytes that JavaScript gets.
-  void pass(const unsigned char* bytes, size_t length);
-};
-
 /// What JavaScript has said about reads of one chunk on one connection.
 struct ReadPass {
   uint64_t serial = 0;  // of the stream; 0: none
@@ -56,10 +41,10 @@ class ReadLane {
   void start(const Napi::CallbackInfo& info);
   void give(const Napi::CallbackInfo& info);
 
-  /// Begins the reads at the front of what a stream has brought; returns how many bytes of it JavaScript need not see.
-  size_t take(Stream& stream, const char* bytes, size_t length);
-  /// For the turn: hands to the disk what has begun, and sends what has been read.
-  void flush();
+  /// Whether the request is read and answered here.
+  bool begin(Stream& stream, const unsigned char* header);
+  /// For the turn: hands to the disk what has begun.
+  void submit();
   /// A transfer of the ring's that is ours has ended: bytes or a negative errno.
   void ended(uint32_t slot, int result);
   /// An answer has left, or never will.
@@ -71,7 +56,6 @@ class ReadLane {
  private:
   enum Counter { reads, readBytes, readingNow, returned, counterCount };
 
-  bool begin(Stream& stream, const unsigned char* header);
   const ReadPass* passFor(const Stream& stream, const unsigned char* header);
   bool isValid(const ReadPass& pass) const;
   void answer(Stream& stream, uint32_t slot);
@@ -91,6 +75,4 @@ class ReadLane {
   std::deque<ReadOp> ops_;
   std::vector<uint32_t> free_;
   bool hasBegun_ = false;
-  /// Streams that have got their first answer since they were last looked at.
-  std::vector<std::pair<uint32_t, uint64_t>> toSend_;
 };

@@ -11,12 +11,16 @@
 #include "addon.h"
 #include "async.h"
 #include "instance.h"
+#include "read-lane.h"
+#include "read-relay.h"
 #include "turn.h"
 
 namespace {
 
 /// Pieces of one system call.
 constexpr size_t piecesMax = 256;
+/// A peer that takes nothing gets no more from the lanes.
+constexpr double laneUnsentBytesMax = 4 << 20;
 
 int errorOfSocket(int fd) {
   int error = 0;
@@ -87,9 +91,14 @@ Stream* Streams::find(uint32_t id) const {
   return stream == nullptr || stream->isClosed ? nullptr : stream;
 }
 
-/// streamFrames(id): it carries data frames, from the first byte on; known to the lane, if it has started.
-void Streams::frames(const Napi::CallbackInfo& info) {
-  if (Stream* stream = at(info[0]); stream != nullptr) stream->hasFrames = lane != nullptr;
+/// streamCarries(id, what, isStructured): from the next byte on it carries frames (1) or NBD requests (2), one behind the other;
+/// 0: what the relay has of it comes back.
+void Streams::carries(const Napi::CallbackInfo& info) {
+  Stream* stream = at(info[0]);
+  if (stream == nullptr) return;
+  stream->carries = static_cast<Carries>(info[1].As<Napi::Number>().Uint32Value());
+  stream->isStructured = info[2].ToBoolean();
+  if (stream->carries == Carries::bytes && relay != nullptr) relay->streamGone(*stream);
 }
 
 /// streamReturned(id): Buffer of the requests that were given back since it was last asked.
@@ -104,14 +113,59 @@ Napi::Value Streams::returned(const Napi::CallbackInfo& info) {
 void Streams::giveBack(Stream& stream, const unsigned char* header, size_t bytes) {
   if (stream.returned.empty()) pending_.push_back({stream.id, hasReturned});
   stream.returned.append(reinterpret_cast<const char*>(header), bytes);
+  hurry();
 }
 
-void Streams::append(Stream& stream, std::initializer_list<iovec> pieces, uint32_t readSlot) {
+/// Something is to be told that no socket brings: the loop is not to sleep over it.
+void Streams::hurry() { uv_idle_start(hurry_, [](uv_idle_t*) {}); }
+
+bool Streams::takesMore(const Stream& stream) const {
+  return !stream.isEnding && !stream.hasFailed && states_[stream.id * stateCount + stateUnsentBytes] <= laneUnsentBytesMax;
+}
+
+void Streams::append(Stream& stream, std::initializer_list<iovec> pieces, Take take) {
+  // What waits for room already leaves when there is some.
+  if (stream.unsent.empty()) toSend_.emplace_back(stream.id, stream.serial);
   for (const iovec& piece : pieces) {
     stream.unsent.push_back(piece);
     state(stream, stateUnsentBytes) += static_cast<double>(piece.iov_len);
   }
-  stream.takes.push_back({pieces.size(), readSlot});
+  stream.takes.push_back(take);
+}
+
+void Streams::appendHeader(Stream& stream, const unsigned char* header) {
+  if (freeHeaders_.empty()) {
+    freeHeaders_.push_back(static_cast<uint32_t>(headers_.size()));
+    headers_.emplace_back();
+  }
+  const uint32_t slot = freeHeaders_.back();
+  freeHeaders_.pop_back();
+  memcpy(headers_[slot].data(), header, wire::frameHeaderBytes);
+  append(stream, {{headers_[slot].data(), wire::frameHeaderBytes}}, {1, TakeOf::header, slot});
+}
+
+void Streams::sendAppended() {
+  for (const auto& [id, serial] : toSend_) {
+    Stream* stream = find(id);
+    if (stream != nullptr && stream->serial == serial && !stream->hasFailed) transmit(*stream);
+  }
+  toSend_.clear();
+}
+
+/// What was appended has left, or never will.
+void Streams::released(const Take& take) {
+  switch (take.of) {
+    case TakeOf::javaScript:
+      return;
+    case TakeOf::lane:
+      lane->release(take.slot);
+      return;
+    case TakeOf::relay:
+      relay->release(take.slot);
+      return;
+    case TakeOf::header:
+      freeHeaders_.push_back(take.slot);
+  }
 }
 
 /// streamMemory(id, memory): where reads go from now on, each to the place that the state names.
@@ -145,7 +199,7 @@ void Streams::send(const Napi::CallbackInfo& info) {
     ++kept;
   }
   if (kept == 0) return;
-  stream->takes.push_back({kept, -1});
+  stream->takes.push_back({kept, TakeOf::javaScript, 0});
   state(*stream, stateUnsentBytes) += bytes;
   state(*stream, stateUnsentTakes) += 1;
   // Where something waits for room already, this waits behind it.
@@ -176,6 +230,7 @@ void Streams::close(const Napi::CallbackInfo& info) {
 void Streams::drop(Stream& stream) {
   stream.isClosed = true;
   forgetUnsent(stream);
+  if (relay != nullptr) relay->streamGone(stream);
   // What has failed between two turns is told at the end of the next one, when the number may be somebody else's.
   pending_.erase(std::remove_if(pending_.begin(), pending_.end(), [&](const Event& e) { return e.id == stream.id; }),
                  pending_.end());
@@ -224,20 +279,20 @@ void Streams::onPoll(Stream& stream, int status, int events) {
 void Streams::receive(Stream& stream, bool isBroken) {
   const size_t from = static_cast<size_t>(state(stream, stateRoom));
   // One read a turn: JavaScript says where the next one goes.
-  if (stream.hasBytes || stream.hasEnded || stream.memory == nullptr || from >= stream.memoryBytes) return;
+  if (stream.hasBytes || stream.hasEnded || stream.memory == nullptr || from + stream.carried >= stream.memoryBytes) return;
   ssize_t length;
-  do length = recv(stream.fd, stream.memory + from, stream.memoryBytes - from, MSG_DONTWAIT);
+  memcpy(stream.memory + from, stream.carry, stream.carried);
+  const size_t at = from + stream.carried;
+  do length = recv(stream.fd, stream.memory + at, stream.memoryBytes - at, MSG_DONTWAIT);
   while (length < 0 && errno == EINTR);
   if (length < 0) {
     const bool isEmpty = errno == EAGAIN || errno == EWOULDBLOCK;
     if (!isEmpty || isBroken) fail(stream, isEmpty ? errorOfSocket(stream.fd) : errno);
     return;
   }
-  if (stream.hasFrames && length > 0) {
-    const size_t taken = lane->take(stream, stream.memory + from, static_cast<size_t>(length));
-    length -= static_cast<ssize_t>(taken);
+  if (stream.carries != Carries::bytes && length > 0) {
+    length = static_cast<ssize_t>(sift(stream, stream.memory + from, stream.carried + static_cast<size_t>(length)));
     if (length == 0) return;
-    if (taken > 0) memmove(stream.memory + from, stream.memory + from + taken, static_cast<size_t>(length));
   }
   stream.hasBytes = length > 0;
   if (length == 0) {
@@ -245,6 +300,64 @@ void Streams::receive(Stream& stream, bool isBroken) {
     watch(stream);
   }
   pending_.push_back({stream.id, static_cast<int32_t>(length)});
+}
+
+/// Keeps of what has come what JavaScript is to have, moved to the front; returns how much that is.
+size_t Streams::sift(Stream& stream, char* bytes, size_t length) {
+  const bool isFrames = stream.carries == Carries::frames;
+  const size_t headerBytes = isFrames ? wire::frameHeaderBytes : wire::nbdRequestBytes;
+  size_t at = 0, kept = 0;
+  const auto keep = [&](size_t part) {
+    if (kept != at) memmove(bytes + kept, bytes + at, part);
+    kept += part;
+    at += part;
+  };
+  stream.carried = 0;
+  while (at < length) {
+    if (stream.bodyLeft > 0) {
+      const size_t part = static_cast<size_t>(std::min<uint64_t>(stream.bodyLeft, length - at));
+      stream.bodyLeft -= part;
+      if (stream.relayed == 0) {
+        keep(part);
+        continue;
+      }
+      relay->feed(stream, bytes + at, part);
+      at += part;
+      if (stream.bodyLeft == 0) relay->endAnswer(stream);
+      continue;
+    }
+    if (length - at < headerBytes) {
+      stream.carried = length - at;
+      memcpy(stream.carry, bytes + at, stream.carried);
+      break;
+    }
+    const auto* header = reinterpret_cast<const unsigned char*>(bytes + at);
+    const uint32_t first = wire::word(header, 0);
+    if (isFrames ? first >> 8 != wire::frameMagic : first != wire::nbdRequestMagic) {
+      // JavaScript says what is wrong, and ends it.
+      stream.carries = Carries::bytes;
+      keep(length - at);
+      break;
+    }
+    if (isFrames) {
+      stream.bodyLeft = wire::word(header, wire::atBodyBytes);
+      if (relay != nullptr && relay->beginAnswer(stream, header)) {
+        at += headerBytes;
+        if (stream.bodyLeft == 0) relay->endAnswer(stream);
+        continue;
+      }
+    } else if (wire::word(header, wire::atCommand) << 16 == wire::nbdWrite << 16) {
+      stream.bodyLeft = wire::word(header, wire::atNbdLength);
+    }
+    // Reads behind what JavaScript is to have are for it, too, so that it has them in their order.
+    const bool isTaken = kept == 0 && (isFrames ? lane != nullptr && lane->begin(stream, header)
+                                                : relay != nullptr && relay->begin(stream, header));
+    if (isTaken)
+      at += headerBytes;
+    else
+      keep(headerBytes);
+  }
+  return kept;
 }
 
 void Streams::transmit(Stream& stream) {
@@ -281,17 +394,14 @@ void Streams::sent(Stream& stream, size_t bytes) {
     stream.unsent.pop_front();
     Take& take = stream.takes.front();
     if (--take.pieces > 0) continue;
-    if (take.readSlot < 0)
-      state(stream, stateUnsentTakes) -= 1;
-    else
-      lane->release(static_cast<uint32_t>(take.readSlot));
+    if (take.of == TakeOf::javaScript) state(stream, stateUnsentTakes) -= 1;
+    released(take);
     stream.takes.pop_front();
   }
 }
 
 void Streams::forgetUnsent(Stream& stream) {
-  for (const Take& take : stream.takes)
-    if (take.readSlot >= 0) lane->release(static_cast<uint32_t>(take.readSlot));
+  for (const Take& take : stream.takes) released(take);
   stream.unsent.clear();
   stream.takes.clear();
 }
@@ -301,8 +411,8 @@ void Streams::fail(Stream& stream, int error) {
   stream.hasEnded = stream.hasFailed = true;
   watch(stream);
   pending_.push_back({stream.id, -error});
-  // It may be known outside the turn's reading, and the loop is not to sleep over it.
-  uv_idle_start(hurry_, [](uv_idle_t*) {});
+  // It may be known outside the turn's reading.
+  hurry();
 }
 
 uint32_t Streams::takePending() {
@@ -344,7 +454,7 @@ void exportStreams(Napi::Env env, Napi::Object exports) {
   exports.Set("streamReturned", Napi::Function::New(env, [](const Napi::CallbackInfo& info) {
                 return Streams::of(info.Env()).returned(info);
               }));
-  verb("streamFrames", &Streams::frames);
+  verb("streamCarries", &Streams::carries);
   verb("streamsStart", &Streams::start);
   verb("streamMemory", &Streams::memory);
   verb("streamSend", &Streams::send);

@@ -5,22 +5,30 @@
 #include <sys/uio.h>
 #include <uv.h>
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <initializer_list>
 #include <string>
 #include <vector>
 
-#include "read-lane.h"
+#include "wire.h"
 
+class ReadLane;
+class ReadRelay;
 class Streams;
 
-/// Pieces that were given together.
+/// Whose pieces they are that were given together.
+enum class TakeOf : uint8_t { javaScript, lane, relay, header };
 struct Take {
   size_t pieces;
-  /// -1: JavaScript's. Else the lane's read of which they are the answer.
-  int64_t readSlot;
+  TakeOf of;
+  /// The owner's number for it.
+  uint32_t slot;
 };
+
+/// What JavaScript says that a stream carries: anything, data frames, or an NBD client's requests.
+enum class Carries : uint8_t { bytes, frames, requests };
 
 /// One socket. It belongs to the event loop's thread; JavaScript knows it by its number.
 struct Stream {
@@ -38,10 +46,16 @@ struct Stream {
   /// Not sent yet, and what it consists of: each `send`, and answers of the read lane, in order.
   std::deque<iovec> unsent;
   std::deque<Take> takes;
-  /// It carries frames, which the read lane looks at.
-  bool hasFrames = false;
-  Framing framing;
-  /// Requests that the lane gives back, header by header.
+  Carries carries = Carries::bytes;
+  /// The beginning of a header, to be read on behind it.
+  unsigned char carry[wire::frameHeaderBytes];
+  size_t carried = 0;
+  /// Of the payload behind the last header; and of which request of the relay's it is the answer, 0: of none.
+  uint64_t bodyLeft = 0;
+  uint32_t relayed = 0;
+  /// How an NBD client wants its answers.
+  bool isStructured = false;
+  /// Requests that the lanes give back, header by header.
   std::string returned;
   bool isReading = true;
   bool hasEnded = false;   // the other side sends no more
@@ -64,19 +78,22 @@ class Streams {
   void read(const Napi::CallbackInfo& info);
   void end(const Napi::CallbackInfo& info);
   void close(const Napi::CallbackInfo& info);
-  void frames(const Napi::CallbackInfo& info);
+  void carries(const Napi::CallbackInfo& info);
   Napi::Value returned(const Napi::CallbackInfo& info);
 
-  // For the read lane.
+  // For the lanes.
   /// null: there is none of that number, or it is closed.
   Stream* find(uint32_t id) const;
-  double unsentBytes(const Stream& stream) const { return states_[stream.id * stateCount + stateUnsentBytes]; }
-  /// Adds an answer to what is unsent.
-  void append(Stream& stream, std::initializer_list<iovec> pieces, uint32_t readSlot);
-  void transmit(Stream& stream);
+  /// Whether more may be laid on what is unsent.
+  bool takesMore(const Stream& stream) const;
+  /// Adds to what is unsent; it leaves with `sendAppended`.
+  void append(Stream& stream, std::initializer_list<iovec> pieces, Take take);
+  void appendHeader(Stream& stream, const unsigned char* header);
+  void sendAppended();
   /// JavaScript is to have this request.
   void giveBack(Stream& stream, const unsigned char* header, size_t bytes);
   ReadLane* lane = nullptr;
+  ReadRelay* relay = nullptr;
 
   /// For the turn: whether there is something to tell, and as much of it as fits into the array.
   bool hasPending() const { return !pending_.empty(); }
@@ -98,9 +115,13 @@ class Streams {
   double& state(const Stream& stream, State which) { return states_[stream.id * stateCount + which]; }
   void onPoll(Stream& stream, int status, int events);
   void receive(Stream& stream, bool isBroken);
+  size_t sift(Stream& stream, char* bytes, size_t length);
+  void transmit(Stream& stream);
+  void released(const Take& take);
   /// Takes `bytes` off the front of what is unsent.
   void sent(Stream& stream, size_t bytes);
   void forgetUnsent(Stream& stream);
+  void hurry();
   void fail(Stream& stream, int error);
   void watch(Stream& stream);
   void drop(Stream& stream);
@@ -117,4 +138,9 @@ class Streams {
   std::vector<uint32_t> free_;
   std::deque<Event> pending_;
   uint64_t serials_ = 0;
+  /// Headers on their way out.
+  std::deque<std::array<unsigned char, wire::frameHeaderBytes>> headers_;
+  std::vector<uint32_t> freeHeaders_;
+  /// Streams on which something has been laid since `sendAppended`.
+  std::vector<std::pair<uint32_t, uint64_t>> toSend_;
 };

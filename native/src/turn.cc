@@ -30,7 +30,8 @@ void Turn::start(const Napi::CallbackInfo& info) {
 
 void Turn::end() {
   if (engine != nullptr) engine->reap();
-  if (lane != nullptr) lane->flush();
+  if (lane != nullptr) lane->submit();
+  if (streams != nullptr) streams->sendAppended();
   for (;;) {
     if ((engine == nullptr || !engine->hasEnded()) && (streams == nullptr || !streams->hasPending())) return;
     Napi::HandleScope scope(env_);

@@ -52,17 +52,26 @@ export interface Addon {
   /** Closes the descriptor and drops what is unsent; nothing is told of it any more. */
   streamClose(stream: number): void
 
-  /** It carries data frames from the first byte on: the read lane looks at them. */
-  streamFrames(stream: number): void
-  /** Headers of the requests that the lane has given back, one behind the other. */
+  /**
+   * From the next byte on it carries frames (1) or requests of an NBD client (2), who wants structured replies or not: the
+   * read lane and the read relay look at them. 0: they look no more, and the relay gives back what came on it.
+   */
+  streamCarries(stream: number, what: 0 | 1 | 2, isStructured: boolean): void
+  /** Headers of the requests that these two have given back, one behind the other. */
   streamReturned(stream: number): Buffer
   /**
-   * Once, before the first `streamFrames`. `form` is what `readPassGive` reads, `voids` counts what makes passes void, and
+   * Once. `form` is what `readPassGive` reads, `voids` counts what makes passes void, and
    * `tallies` has four numbers for each tally: reads, bytes, reads under way, and reads given back.
    */
   readLaneStart(form: Float64Array, voids: Float64Array, tallies: Float64Array): void
   /** Gives the pass that the form describes. */
   readPassGive(): void
+  /** Once. `form` is what `readRoute` reads, `tallies` the same as the lane's. */
+  readRelayStart(form: Float64Array, tallies: Float64Array): void
+  /** Sets the route that the form describes. */
+  readRoute(): void
+  /** What was sent on before that moment of `bootTimeMs` is given back; Infinity: everything, and there are no routes left. */
+  readsTakeBack(sinceMs: number): void
 
   socketPair(): [number, number]
   fdDup(fd: number): number

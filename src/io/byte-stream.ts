@@ -15,7 +15,7 @@ export interface ByteStreamOwner {
   onBroken(reason: string): void
   /** Something of what had to wait has been sent. */
   onProgress(): void
-  /** Of a stream of frames: requests that nobody else answers, header by header. */
+  /** Requests that the addon took and does not answer, header by header. */
   onReturned?(headers: Buffer): void
 }
 
@@ -23,7 +23,7 @@ export interface ByteStreamOwner {
 const streamsMax = 16_384
 const eventsPerCallMax = 1_024
 const restEveryMs = 10_000
-/** Events: something that had to wait has been sent, and the read lane has given requests back. */
+/** Events: something that had to wait has been sent, and requests have come back. */
 const progress = 2 ** 31 - 1
 const returned = 2 ** 31 - 2
 
@@ -33,6 +33,7 @@ const states = new Float64Array(streamsMax * statesPerStream)
 const events = new Int32Array(2 * eventsPerCallMax)
 const streams: (ByteStream | null)[] = []
 let isStarted = false
+const nothing = Buffer.alloc(0)
 
 /**
  * A connected stream socket that the addon reads and writes: no object, promise or turn of a stream for each read and
@@ -90,9 +91,19 @@ export class ByteStream {
     return false
   }
 
-  /** To be called before anything can have come. */
+  /** From the next byte on. */
   carriesFrames(): void {
-    addon.streamFrames(this.id)
+    addon.streamCarries(this.id, 1, false)
+  }
+  /** The same, of an NBD client. */
+  carriesRequests(isStructured: boolean): void {
+    addon.streamCarries(this.id, 2, isStructured)
+  }
+  /** It carries nothing that the addon need know any more: what it has not answered, header by header. */
+  takeRequestsBack(): Buffer {
+    if (this.#isDestroyed) return nothing
+    addon.streamCarries(this.id, 0, false)
+    return addon.streamReturned(this.id)
   }
 
   pause(): void {

@@ -137,6 +137,7 @@ export class DataConnection implements Connection<DataFrame>, ByteStreamOwner {
       this.#ended('no descriptor is left for the connection')
       return
     }
+    this.#stream.carriesFrames()
     if (this.#isPaused) this.#stream.pause()
     if (this.#unwrittenBytes > 0) this.#write()
   }

@@ -1,39 +1,19 @@
 import { assert } from '../base/assert.js'
-import type { ReadPasses, ReadTally } from '../ports/read-passes.js'
+import type { ReadPasses } from '../ports/read-passes.js'
 import { addon } from './addon.js'
 import { DataConnection } from './data-connection.js'
 import { FileDisk } from './file-disk.js'
+import { SharedTally, tallies, totalTally } from './tallies.js'
 
-const talliesMax = 1_024
-const numbersPerTally = 4
 /** Chunks share counters: that one's pass is void now and then for another one's change. */
 const chunkVoids = 4_096
 
-// What the addon shares with us, see native/src/read-lane.cc: the pass that is being given, how often all passes and those of
-// each chunk have become void, and what was answered by them.
+// What the addon shares with us, see native/src/read-lane.cc: the pass that is being given, and how often all passes and those
+// of each chunk have become void.
 const form = new Float64Array(12)
 const voids = new Float64Array(1 + chunkVoids)
-const tallies = new Float64Array(talliesMax * numbersPerTally)
-/** The first one is of everything. */
-let talliesNow = 1
 
 addon.readLaneStart(form, voids, tallies)
-
-class SharedTally implements ReadTally {
-  constructor(readonly index: number) {}
-  get reads(): number {
-    return tallies[this.index * numbersPerTally]!
-  }
-  get readBytes(): number {
-    return tallies[this.index * numbersPerTally + 1]!
-  }
-  get readingNow(): number {
-    return tallies[this.index * numbersPerTally + 2]!
-  }
-  get returned(): number {
-    return tallies[this.index * numbersPerTally + 3]!
-  }
-}
 
 const voidAt = (volume: number, chunk: number): number => 1 + ((Math.imul(volume, 61) + chunk) & (chunkVoids - 1))
 
@@ -66,9 +46,6 @@ export const readPasses: ReadPasses = {
   voidAll() {
     voids[0]!++
   },
-  total: new SharedTally(0),
-  newTally() {
-    assert(talliesNow < talliesMax, 'a process has fewer devices, all that it ever opens counted')
-    return new SharedTally(talliesNow++)
-  },
+  total: totalTally,
+  newTally: () => new SharedTally(),
 }

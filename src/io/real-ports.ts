@@ -8,6 +8,7 @@ import { type LogLevel, openLog } from './log.js'
 import { lmdbStores } from './meta-store.js'
 import { systemRandom } from './random.js'
 import { readPasses } from './read-passes.js'
+import { readRelay } from './read-relay.js'
 import { tcpLink } from './tcp-link.js'
 
 /** What a daemon stands on in a process of its own. Throws where the boot id cannot be read: lmdb needs it too. */
@@ -21,6 +22,7 @@ export function realPorts({ logLevel, name }: { logLevel: LogLevel; name: string
     metaStores: lmdbStores,
     kernelNbd,
     readPasses,
+    readRelay,
     log: openLog({ name, level: logLevel }),
     bootId: readBootId(),
   }

@@ -6,6 +6,7 @@ import type { Log } from './log.js'
 import type { MetaStorePort } from './meta-store.js'
 import type { Random } from './random.js'
 import type { ReadPasses } from './read-passes.js'
+import type { ReadRelay } from './read-relay.js'
 
 /** What a daemon stands on: the real ones in a process, simulated ones in a test. */
 export interface Ports {
@@ -16,6 +17,7 @@ export interface Ports {
   metaStores: MetaStorePort
   kernelNbd: KernelNbd
   readPasses: ReadPasses
+  readRelay: ReadRelay
   log: Log
   /** /proc/sys/kernel/random/boot_id: names this boot of the host. */
   bootId: string

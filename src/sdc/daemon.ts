@@ -4,7 +4,7 @@ import type { SdcConfig } from '../config/sdc.js'
 import { openStateDirectory } from '../io/state-directory.js'
 import { type MdmClient, openMdmClient } from '../mdm-client/index.js'
 import type { ClusterMap, Endpoint, MapDelta } from '../model/index.js'
-import type { Clock, Daemon, Link, Log, MetricSample, Ports, StateDirectory } from '../ports/index.js'
+import type { Clock, Daemon, Link, Log, MetricSample, Ports, ReadRelay, StateDirectory } from '../ports/index.js'
 import type { MdmNotices } from '../wire/control.js'
 import { DataPath, type DataPathHost } from './data-path.js'
 import { checkDoors, Doors } from './doors.js'
@@ -61,6 +61,7 @@ class RunningSdc implements SdcDaemon, DataPathHost {
   readonly clock: Clock
   readonly link: Link
   readonly log: Log
+  readonly relay: ReadRelay
   readonly failed: Promise<Error>
   readonly exports: Exports
   readonly #identity: SdcIdentity
@@ -83,10 +84,11 @@ class RunningSdc implements SdcDaemon, DataPathHost {
     readonly options: SdcOptions,
     readonly noKernel: string | null,
   ) {
-    const { clock, link, log, random, bootId } = ports
+    const { clock, link, log, random, bootId, readRelay } = ports
     this.clock = clock
     this.link = link
     this.log = log
+    this.relay = readRelay
     const state = options.state ?? openStateDirectory(config.directory)
     this.#identity = new SdcIdentity(state, random, config)
     this.#path = new DataPath(this)

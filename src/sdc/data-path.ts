@@ -1,7 +1,7 @@
 import { errorCodeOfWire, errorTable, StorageError } from '../base/errors.js'
 import type { DeviceId, MappingId, PoolId } from '../base/ids.js'
 import type { ClusterMap, MapDelta, SliceRecord } from '../model/index.js'
-import type { Timer } from '../ports/index.js'
+import type { Connection, ReadRelay, Timer } from '../ports/index.js'
 import { decode } from '../wire/codec.js'
 import type { DataFrame } from '../wire/data.js'
 import { DeviceSession, type SessionHost, type SessionItem } from './device-session.js'
@@ -24,6 +24,7 @@ export interface RoutedItem extends SessionItem {
 
 /** What the data path needs of the daemon. */
 export interface DataPathHost extends SessionHost {
+  readonly relay: ReadRelay
   readonly map: ClusterMap
   /** Map changes that an SDS handed over; the daemon applies what continues its map, and calls `onMapChange`. */
   offerDeltas(deltas: MapDelta[]): void
@@ -70,6 +71,14 @@ export class DataPath {
 
   recordOf(poolId: PoolId, slice: number): SliceRecord | undefined {
     return this.host.map.slices.get(poolId)?.[slice]
+  }
+
+  /** Where a request of the slice would go now, if nothing is in its way. */
+  wayTo(poolId: PoolId, slice: number): { connection: Connection<DataFrame>; epoch: number } | null {
+    const record = this.recordOf(poolId, slice)
+    if (record === undefined || this.#troubles.size > 0) return null
+    const connection = this.#sessions.get(record.primary)?.connection ?? null
+    return connection === null ? null : { connection, epoch: record.epoch }
   }
 
   /** Sends to one device, whatever it is of a slice. */
@@ -152,6 +161,7 @@ export class DataPath {
 
   /** After the map has changed: what went to a device that is no longer primary goes to the new one. */
   onMapChange(): void {
+    this.host.relay.takeBackAll()
     const moved: RoutedItem[] = []
     for (const session of this.#sessions.values()) {
       session.forEachKept(item => {

@@ -88,6 +88,11 @@ export class DeviceSession {
     return this.#state === 'up'
   }
 
+  /** Of the session that is up; null: none is. */
+  get connection(): Connection<DataFrame> | null {
+    return this.#state === 'up' ? this.#connection : null
+  }
+
   /** For how long something has been wanted of the device without a word from it. */
   silentMs(nowMs: number): number {
     return this.#wantedSinceMs === null ? 0 : nowMs - Math.max(this.#wantedSinceMs, this.answeredAtMs)

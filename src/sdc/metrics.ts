@@ -35,14 +35,21 @@ function volumeSamples(volume: VolumeClient): MetricSample[] {
       counter(
         `${kind === 'flush' ? 'flushe' : kind}s_total`,
         `${kind} requests of a volume`,
-        stats.requests[kind],
+        stats.requests(kind),
         labels,
       ),
     )
     if (kind !== 'flush')
-      samples.push(counter(`${kind}_bytes_total`, `bytes of ${kind} requests`, stats.bytes[kind], labels))
+      samples.push(counter(`${kind}_bytes_total`, `bytes of ${kind} requests`, stats.bytes(kind), labels))
   }
   samples.push(
+    counter(
+      'reads_relayed_total',
+      'of the read requests, those that the addon alone passed on',
+      stats.relayed.reads,
+      labels,
+    ),
+    counter('reads_returned_total', 'reads that the addon gave back undone', stats.relayed.returned, labels),
     counter('throttled_total', 'requests that waited for the limits of the mapping', stats.throttled, labels),
     counter('retries_total', 'parts of requests that were refused and sent again', stats.retries, labels),
     counter('errors_total', 'requests that were answered with an error', stats.errors, labels),

@@ -4,6 +4,8 @@ import type { MdmNotices } from '../wire/control.js'
 import type { DataPath, DataPathHost } from './data-path.js'
 
 const lookMs = 500
+/** A read that the relay has had for so long is to be asked for by a session, which finds out who is silent. */
+const relayMsMax = 1_000
 /** A look that is this late was not late alone: this process did not run, and knows nothing of others. */
 const stallMs = 1_250
 /** After this much silence the other copies are asked whether they answer. */
@@ -47,6 +49,7 @@ export class ReachReports {
   #look(nowMs: number): void {
     if (nowMs - this.#lookedAtMs > stallMs) this.#steadySinceMs = nowMs
     this.#lookedAtMs = nowMs
+    this.host.relay.takeBackOlder(relayMsMax)
     const doubted = new Set<DeviceId>()
     const answering = new Set<SdsId>()
     for (const session of this.path.sessions) {

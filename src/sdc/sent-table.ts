@@ -31,7 +31,8 @@ export class SentTable<Item extends object> {
   add(item: Item): number {
     const slot = this.#free.pop()
     assert(slot !== undefined, 'the sender looks whether there is room')
-    const generations = 2 ** (32 - this.#slotBits)
+    // The upper half of the ids is the read relay's, see native/src/read-relay.cc.
+    const generations = 2 ** (31 - this.#slotBits)
     this.#generation = (this.#generation + 1) % generations || 1
     const requestId = ((this.#generation << this.#slotBits) | slot) >>> 0
     this.#items[slot] = item

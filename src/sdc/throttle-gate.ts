@@ -16,6 +16,10 @@ export class ThrottleGate {
     this.#throttle = new Throttle(limits, clock.nowMs())
   }
 
+  /** Nothing is limited, and nothing waits. */
+  get isOpen(): boolean {
+    return !this.#throttle.limited && this.#throttle.queueLength === 0
+  }
   get queueLength(): number {
     return this.#throttle.queueLength
   }

@@ -5,6 +5,7 @@ import { chunkBytes } from '../base/units.js'
 import { effectiveLimits } from '../core/qos/index.js'
 import { isAllZero, partBytesAt, partsInFlightMax, slicePieces } from '../core/sdc/index.js'
 import { type Mapping, type StoragePool, sliceOfChunk, type Volume } from '../model/index.js'
+import type { ReadRoute } from '../ports/index.js'
 import { type DataFrame, frameFlags, opcodes } from '../wire/data.js'
 import { ActiveList } from './active-list.js'
 import type { DataPath } from './data-path.js'
@@ -42,7 +43,7 @@ export class VolumeClient implements BlockBackend, PartOwner {
   readonly poolNumber: number
   readonly volumeNumber: number
   readonly mappingNumber: number
-  readonly stats = new VolumeStats()
+  readonly stats: VolumeStats
   readonly flusher: Flusher
   readonly #gate: ThrottleGate
   readonly #active: ActiveList
@@ -63,7 +64,8 @@ export class VolumeClient implements BlockBackend, PartOwner {
     this.poolNumber = numberOfId(options.pool.id)
     this.volumeNumber = numberOfId(options.volume.id)
     this.mappingNumber = numberOfId(options.mapping.id)
-    const { clock } = options.path.host
+    const { clock, relay } = options.path.host
+    this.stats = new VolumeStats(relay.newTally())
     this.#gate = new ThrottleGate(clock, limitsOf(options), request => this.#passed(request))
     this.#active = new ActiveList(clock, options.ioTimeoutMs, request => this.#timeOut(request))
     this.flusher = new Flusher(this)
@@ -91,7 +93,7 @@ export class VolumeClient implements BlockBackend, PartOwner {
     return this.#closed
   }
   get requestsActive(): number {
-    return this.#active.size
+    return this.#active.size + this.stats.relayed.readingNow
   }
   get requestsThrottled(): number {
     return this.#gate.queueLength
@@ -104,6 +106,26 @@ export class VolumeClient implements BlockBackend, PartOwner {
     request.target = target
     request.costBytes = target.length
     this.#admit(request)
+  }
+
+  readRoute(offsetBytes: number): ReadRoute | null {
+    if (this.#closed || !this.#gate.isOpen) return null
+    const { volume, pool } = this.#mapped
+    const chunk = Math.floor(offsetBytes / chunkBytes)
+    const slice = sliceOfChunk(volume, pool, chunk)
+    const way = this.path.wayTo(this.poolId, slice)
+    if (way === null) return null
+    return {
+      connection: way.connection,
+      epoch: way.epoch,
+      slice,
+      chunk,
+      pool: this.poolNumber,
+      mapping: this.mappingNumber,
+      volume: this.volumeNumber,
+      mapVersion: this.path.host.map.version,
+      tally: this.stats.relayed,
+    }
   }
 
   write(offsetBytes: number, pieces: readonly Buffer[], fua: boolean, done: BackendDone): void {
@@ -170,6 +192,7 @@ export class VolumeClient implements BlockBackend, PartOwner {
     if (!this.#closed) {
       this.#closed = true
       this.flusher.close()
+      this.path.host.relay.takeBackAll()
       for (const request of this.#gate.close()) this.#fail(request, 'ESHUTDOWN')
       this.path.forEachRouted((item, sent) => {
         if (sent || !(item instanceof IoPart) || item.owner !== this) return

@@ -1,9 +1,10 @@
+import type { ReadTally } from '../ports/index.js'
 import type { IoKind } from './io-request.js'
 
 /** Counts of one volume since the mapping was first served by this process. */
 export class VolumeStats {
-  readonly requests: Record<IoKind, number> = { read: 0, write: 0, trim: 0, zero: 0, flush: 0 }
-  readonly bytes: Record<IoKind, number> = { read: 0, write: 0, trim: 0, zero: 0, flush: 0 }
+  readonly #requests: Record<IoKind, number> = { read: 0, write: 0, trim: 0, zero: 0, flush: 0 }
+  readonly #bytes: Record<IoKind, number> = { read: 0, write: 0, trim: 0, zero: 0, flush: 0 }
   throttled = 0
   retries = 0
   errors = 0
@@ -11,8 +12,19 @@ export class VolumeStats {
   /** Whole chunks of zeroes that were stored as holes. */
   zeroChunks = 0
 
+  /** `relayed`: the reads that this process has only passed on. */
+  constructor(readonly relayed: ReadTally) {}
+
   count(kind: IoKind, lengthBytes: number): void {
-    this.requests[kind]++
-    this.bytes[kind] += lengthBytes
+    this.#requests[kind]++
+    this.#bytes[kind] += lengthBytes
+  }
+
+  requests(kind: IoKind): number {
+    return this.#requests[kind] + (kind === 'read' ? this.relayed.reads : 0)
+  }
+
+  bytes(kind: IoKind): number {
+    return this.#bytes[kind] + (kind === 'read' ? this.relayed.readBytes : 0)
   }
 }

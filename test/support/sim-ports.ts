@@ -2,6 +2,7 @@ import type { Ports } from '../../src/ports/daemon.js'
 import type { KernelNbd } from '../../src/ports/kernel-nbd.js'
 import type { Log } from '../../src/ports/log.js'
 import { silentLog } from '../../src/ports/log.js'
+import type { ReadRelay } from '../../src/ports/read-relay.js'
 import { MemoryDisks } from './memory-disks.js'
 import { MemoryMetaStores } from './memory-meta-stores.js'
 import { seededRandom } from './seeded-random.js'
@@ -17,6 +18,13 @@ export const noKernelNbd: KernelNbd = {
   resize: () => Promise.reject(new Error('simulated host')),
   detach: () => Promise.reject(new Error('simulated host')),
   attached: () => Promise.resolve([]),
+}
+
+/** Simulated clients speak no NBD: there is nothing to relay. */
+export const noReadRelay: ReadRelay = {
+  takeBackAll: () => {},
+  takeBackOlder: () => {},
+  newTally: () => ({ reads: 0, readBytes: 0, readingNow: 0, returned: 0 }),
 }
 
 /** The ports of one process. The next process of that name finds the same disks and meta stores. */
@@ -64,6 +72,7 @@ export class SimWorld {
       metaStores: host.metaStores,
       kernelNbd: noKernelNbd,
       readPasses: new SimReadPasses(clock),
+      readRelay: noReadRelay,
       log,
       bootId: `boot-${name}-${host.boots}`,
     }

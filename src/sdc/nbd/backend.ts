@@ -1,3 +1,5 @@
+import type { ReadRoute } from '../../ports/index.js'
+
 /** Completion of one request: `errno` is an NBD error name or null. */
 export type BackendDone = (errno: NbdErrno | null) => void
 export type NbdErrno = 'EPERM' | 'EIO' | 'ENOMEM' | 'EINVAL' | 'ENOSPC' | 'EOVERFLOW' | 'ENOTSUP' | 'ESHUTDOWN'
@@ -22,6 +24,8 @@ export interface BlockBackend {
   readonly description: string
 
   read(offsetBytes: number, target: Buffer, done: BackendDone): void
+  /** After a read was answered: where more of its chunk may go past this backend; null: nowhere, they come here. */
+  readRoute?(offsetBytes: number): ReadRoute | null
   /** `fua`: durable on both copies before `done`. */
   write(offsetBytes: number, pieces: readonly Buffer[], fua: boolean, done: BackendDone): void
   flush(done: BackendDone): void

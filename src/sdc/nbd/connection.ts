@@ -87,6 +87,7 @@ class ServedStream implements NbdConnection {
     stream.on('close', () => this.#onGone())
     stream.on('end', () => this.#onEnd())
     stream.on('drain', () => this.#negotiate())
+    stream.on('returned', headers => this.#transmission?.takeBack(headers))
   }
 
   get requestsInFlight(): number {
@@ -99,11 +100,13 @@ class ServedStream implements NbdConnection {
     this.#negotiate()
   }
 
-  beginTransmission(backend: BlockBackend, features: Features): void {
+  /** `isAtStart`: nothing of the first request has come yet. */
+  beginTransmission(backend: BlockBackend, features: Features, isAtStart = true): void {
     this.#handshake = null
     this.#clearDeadline()
     this.backend = backend
     this.#transmission = new Transmission(this, this.#stream, backend, features)
+    if (isAtStart) this.#stream.relaysReads?.(features.structured)
     this.#options.log.debug('nbd.opened', { export: backend.name, structured: features.structured })
   }
 
@@ -197,7 +200,7 @@ class ServedStream implements NbdConnection {
   #conclude(handshake: Handshake): void {
     const outcome = handshake.outcome
     if (outcome?.kind === 'chosen') {
-      this.beginTransmission(outcome.backend, outcome)
+      this.beginTransmission(outcome.backend, outcome, outcome.unread.length === 0)
       if (outcome.unread.length > 0) this.#transmission?.take(outcome.unread)
     } else if (outcome?.kind === 'refused') {
       this.#options.log.warn('nbd.refused', { why: outcome.why })

@@ -2,6 +2,8 @@ import type { Socket } from 'node:net'
 import { MiB } from '../../base/units.js'
 import { ByteStream, type ByteStreamOwner, takeSocket } from '../../io/byte-stream.js'
 import { systemClock } from '../../io/clock.js'
+import { routeReads } from '../../io/read-relay.js'
+import type { ReadRoute } from '../../ports/index.js'
 import type { NbdStream } from './stream.js'
 
 /** A long read's reply goes to the system in one piece: a client then reads it without us having to come back. */
@@ -13,6 +15,7 @@ interface Listeners {
   end?: () => void
   close?: () => void
   drain?: () => void
+  returned?: (headers: Buffer) => void
 }
 
 /** A socket that the addon reads and writes, half-open: either direction ends by itself. */
@@ -89,6 +92,16 @@ export class SocketStream implements NbdStream, ByteStreamOwner {
     process.nextTick(() => this.#on.close?.())
   }
 
+  relaysReads(isStructured: boolean): void {
+    if (!this.destroyed) this.#stream.carriesRequests(isStructured)
+  }
+  routeReads(route: ReadRoute): void {
+    if (!this.destroyed) routeReads(this.#stream.id, route)
+  }
+  takeReadsBack(): Buffer {
+    return this.#stream.takeRequestsBack()
+  }
+
   on(event: keyof Listeners, listener: never): void {
     this.#on[event] = listener
   }
@@ -106,6 +119,9 @@ export class SocketStream implements NbdStream, ByteStreamOwner {
   onBroken(reason: string): void {
     this.#on.error?.(new Error(reason))
     this.destroy()
+  }
+  onReturned(headers: Buffer): void {
+    this.#on.returned?.(headers)
   }
   onProgress(): void {
     if (this.writableLength > 0) return

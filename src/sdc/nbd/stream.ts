@@ -1,3 +1,5 @@
+import type { ReadRoute } from '../../ports/index.js'
+
 /**
  * The little of a duplex stream that the engine uses: net.Socket and stream.Duplex both fit. `write` must not call
  * `done` before it returns, and calls it when the bytes have left (their memory may then change). What comes with `data`
@@ -13,6 +15,16 @@ export interface NbdStream {
   resume(): unknown
   end(): unknown
   destroy(): unknown
+  /**
+   * Reads may be answered below from here on, which no byte of a request has come before; those that are not come with
+   * `returned`, header by header.
+   */
+  relaysReads?(isStructured: boolean): void
+  /** Where more reads of a chunk go. */
+  routeReads?(route: ReadRoute): void
+  /** Nothing is answered below any more: the headers of what was under way, which is to be answered here. */
+  takeReadsBack?(): Buffer
+  on(event: 'returned', listener: (headers: Buffer) => void): unknown
   on(event: 'data', listener: (bytes: Buffer) => void): unknown
   on(event: 'error', listener: (error: Error) => void): unknown
   on(event: 'end' | 'close' | 'drain', listener: () => void): unknown

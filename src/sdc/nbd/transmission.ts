@@ -37,6 +37,7 @@ export interface TransmissionHost {
  */
 export class Transmission implements RequestOwner {
   readonly #host: TransmissionHost
+  readonly #stream: NbdStream
   readonly #backend: BlockBackend
   readonly #features: Features
   readonly #replies: ReplyQueue
@@ -71,6 +72,7 @@ export class Transmission implements RequestOwner {
 
   constructor(host: TransmissionHost, stream: NbdStream, backend: BlockBackend, features: Features) {
     this.#host = host
+    this.#stream = stream
     this.#backend = backend
     this.#features = features
     this.#readHeaderBytes = readHeaderBytes(features.structured)
@@ -89,6 +91,13 @@ export class Transmission implements RequestOwner {
     else this.#goOn(bytes)
   }
 
+  /** Reads that were to be answered below and are not: they have been taken, whatever else is in flight. */
+  takeBack(headers: Buffer): void {
+    if (this.#gone) return
+    for (let at = 0; at < headers.length; at += requestBytes) this.#begin(headers, at)
+    this.#flushSoon()
+  }
+
   /** The client sends no more: what it has sent is carried out, then this ends. */
   endInput(): void {
     this.#inputEnded = true
@@ -100,6 +109,7 @@ export class Transmission implements RequestOwner {
     if (this.#ended) return
     this.#ended = true
     this.#unread = []
+    this.takeBack(this.#stream.takeReadsBack?.() ?? nothing)
     if (this.#writing !== null) this.#drop(this.#writing)
     this.#checkEnd()
   }
@@ -287,6 +297,10 @@ export class Transmission implements RequestOwner {
     if (this.#gone) {
       this.#drop(request)
       return
+    }
+    if (errno === null && request.command === commands.read && this.#stream.routeReads !== undefined) {
+      const route = this.#backend.readRoute?.(request.offsetBytes)
+      if (route != null) this.#stream.routeReads(route)
     }
     const { structured } = this.#features
     if (errno !== null && structured) queueError(this.#replies, request, errno, refusal?.say ?? sayings[errno])

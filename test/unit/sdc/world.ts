@@ -21,7 +21,7 @@ import type { NbdErrno } from '../../../src/sdc/nbd/index.js'
 import { VolumeClient } from '../../../src/sdc/volume-client.js'
 import { decode, encode } from '../../../src/wire/codec.js'
 import { type DataFrame, type DataHello, makeReply, opcodes } from '../../../src/wire/data.js'
-import { SimClock, SimNetwork, seededRandom } from '../../support/index.js'
+import { noReadRelay, SimClock, SimNetwork, seededRandom } from '../../support/index.js'
 
 export const systemId = '5eed000000000000' as SystemId
 export const idOf = <Kind extends string>(number: number): Id<Kind> => idOfNumber<Kind>(systemId, number)
@@ -183,6 +183,7 @@ export class World implements DataPathHost {
   readonly map: ClusterMap = emptyMap()
   readonly chunks = new Map<number, Buffer>()
   readonly sdss: FakeSds[] = []
+  readonly relay = noReadRelay
   readonly state = new MemoryState()
   readonly volumes: VolumeClient[] = []
   path: DataPath

@@ -1,0 +1,221 @@
+#include "read-relay.h"
+
+#include <cmath>
+
+#include "addon.h"
+#include "engine.h"
+#include "instance.h"
+#include "streams.h"
+#include "wire.h"
+
+using namespace wire;
+
+namespace {
+
+constexpr size_t routesMax = 1 << 14;
+constexpr size_t opsMax = 1 << 9;
+/// Request ids of JavaScript's sessions are below, see src/sdc/sent-table.ts.
+constexpr uint32_t ourIds = 1u << 31;
+constexpr uint32_t sectorBytes = 512;
+enum Counter { reads, readBytes, readingNow, returned, counterCount };
+
+size_t placeOf(uint64_t serial, uint32_t chunk) {
+  uint64_t key = (serial << 32 | chunk) * 0x9e3779b97f4a7c15;
+  return (key ^ key >> 33) % routesMax;
+}
+
+}  // namespace
+
+ReadRelay& ReadRelay::of(Napi::Env env) {
+  std::shared_ptr<ReadRelay>& relay = Instance::of(env).readRelay;
+  if (relay == nullptr) relay = std::make_shared<ReadRelay>(env);
+  return *relay;
+}
+
+/// readRelayStart(form: Float64Array, tallies: Float64Array)
+void ReadRelay::start(const Napi::CallbackInfo& info) {
+  if (form_ != nullptr) throw Napi::Error::New(env_, "the read relay has started already");
+  formArray_ = Napi::Persistent(info[0].As<Napi::Float64Array>());
+  talliesArray_ = Napi::Persistent(info[1].As<Napi::Float64Array>());
+  form_ = formArray_.Value().Data();
+  tallies_ = talliesArray_.Value().Data();
+  engine_ = Engine::of(env_);
+  streams_ = &Streams::of(env_);
+  routes_.resize(routesMax);
+  streams_->relay = this;
+}
+
+/// readRoute(): what the form says; src/io/read-relay.ts fills it in.
+void ReadRelay::route(const Napi::CallbackInfo&) {
+  enum Field { client, data, slice, epoch, mapping, volume, chunk, pool, mapVersion, tallyAt };
+  const auto field = [this](Field which) { return static_cast<uint32_t>(form_[which]); };
+  const Stream *from = streams_->find(field(client)), *to = streams_->find(field(data));
+  if (from == nullptr || to == nullptr || from->carries != Carries::requests || to->carries != Carries::frames) return;
+  ReadRoute& route = routes_[placeOf(from->serial, field(chunk))];
+  route.serial = from->serial;
+  route.dataId = to->id;
+  route.dataSerial = to->serial;
+  route.slice = field(slice);
+  route.epoch = field(epoch);
+  route.mapping = field(mapping);
+  route.volume = field(volume);
+  route.chunk = field(chunk);
+  route.pool = field(pool);
+  route.mapVersion = form_[mapVersion];
+  route.tallyAt = field(tallyAt);
+  route.generation = generation_;
+}
+
+/// readsTakeBack(sinceMs): what was sent before this moment of bootTimeMs; Infinity: everything, and all routes.
+void ReadRelay::takeBack(const Napi::CallbackInfo& info) {
+  const double sinceMs = info[0].As<Napi::Number>().DoubleValue();
+  if (std::isinf(sinceMs)) ++generation_;
+  for (RelayOp& op : ops_)
+    if (op.requestId != 0 && op.sentAtMs < sinceMs) giveBack(op);
+}
+
+bool ReadRelay::begin(Stream& client, const unsigned char* request) {
+  if (form_ == nullptr || word(request, atCommand) != nbdRead) return false;
+  const uint64_t offset = static_cast<uint64_t>(word(request, atNbdOffset)) << 32 | word(request, atNbdOffset + 4);
+  const uint32_t length = word(request, atNbdLength), inChunk = static_cast<uint32_t>(offset % chunkBytes);
+  if (length == 0 || length > chunkBytes - inChunk || (offset | length) % sectorBytes != 0) return false;
+  if (offset / chunkBytes > UINT32_MAX) return false;
+  const auto chunk = static_cast<uint32_t>(offset / chunkBytes);
+  const ReadRoute& route = routes_[placeOf(client.serial, chunk)];
+  if (route.serial != client.serial || route.chunk != chunk || route.generation != generation_) return false;
+  Stream* data = streams_->find(route.dataId);
+  if (data == nullptr || data->serial != route.dataSerial || !streams_->takesMore(*data) || !streams_->takesMore(client))
+    return false;
+  if (free_.empty()) {
+    if (ops_.size() == opsMax) return false;
+    free_.push_back(static_cast<uint32_t>(ops_.size()));
+    ops_.emplace_back();
+  }
+  char* block = engine_->takeBlock(length);
+  if (block == nullptr) return false;
+  const uint32_t slot = free_.back();
+  free_.pop_back();
+  RelayOp& op = ops_[slot];
+  op.requestId = ourIds | (++requests_ * opsMax & (ourIds - 1)) | slot;
+  op.clientId = client.id;
+  op.clientSerial = client.serial;
+  op.dataId = data->id;
+  op.dataSerial = data->serial;
+  op.length = length;
+  op.filled = 0;
+  op.tallyAt = route.tallyAt;
+  op.sentAtMs = bootTimeMs();
+  op.block = block;
+  memcpy(op.request, request, nbdRequestBytes);
+  unsigned char header[frameHeaderBytes] = {};
+  setWord(header, 0, readWord);
+  setWord(header, atRequestId, op.requestId);
+  setWord(header, atSlice, route.slice);
+  setWord(header, atEpoch, route.epoch);
+  setWord(header, atMapping, route.mapping);
+  setWord(header, atVolume, route.volume);
+  setWord(header, atChunk, chunk);
+  setWord(header, atOffset, inChunk);
+  setWord(header, atLength, length);
+  setWord(header, atPool, route.pool);
+  setWord(header, atMapVersion, static_cast<uint32_t>(route.mapVersion / 4294967296.0));
+  setWord(header, atMapVersion + 4, static_cast<uint32_t>(static_cast<uint64_t>(route.mapVersion)));
+  streams_->appendHeader(*data, header);
+  count(op, readingNow, 1);
+  return true;
+}
+
+/// null: it has been given back, and its answer is of no interest.
+RelayOp* ReadRelay::find(uint32_t requestId) {
+  const uint32_t slot = requestId % opsMax;
+  return requestId != 0 && slot < ops_.size() && ops_[slot].requestId == requestId ? &ops_[slot] : nullptr;
+}
+
+bool ReadRelay::beginAnswer(Stream& data, const unsigned char* header) {
+  const uint32_t requestId = word(header, atRequestId);
+  const bool isAnswer = (word(header, atFlags) & replyWord) != 0;
+  if (form_ == nullptr || !isAnswer || (requestId & ourIds) == 0) return false;
+  data.relayed = requestId;
+  RelayOp* op = find(requestId);
+  if (op == nullptr) return true;
+  // JavaScript asks again, and does what is to be done about it.
+  const bool isSound = op->dataSerial == data.serial && word(header, 0) == readWord && word(header, atFlags) == replyWord &&
+                       word(header, atBodyBytes) == op->length;
+  if (!isSound) giveBack(*op);
+  return true;
+}
+
+void ReadRelay::feed(Stream& data, const char* bytes, size_t length) {
+  RelayOp* op = find(data.relayed);
+  if (op == nullptr || op->filled + length > op->length) return;
+  memcpy(op->block + op->filled, bytes, length);
+  op->filled += static_cast<uint32_t>(length);
+}
+
+void ReadRelay::endAnswer(Stream& data) {
+  RelayOp* op = find(data.relayed);
+  data.relayed = 0;
+  if (op == nullptr || op->filled != op->length) return;
+  const uint32_t slot = op->requestId % opsMax;
+  Stream* client = streams_->find(op->clientId);
+  settle(*op);
+  if (client == nullptr || client->serial != op->clientSerial || client->hasFailed) {
+    release(slot);
+    return;
+  }
+  count(*op, reads, 1);
+  count(*op, readBytes, op->length);
+  size_t headerBytes = nbdSimpleBytes;
+  setWord(op->reply, 0, nbdSimpleMagic);
+  setWord(op->reply, 4, 0);
+  memcpy(op->reply + 8, op->request + atCookie, 8);
+  if (client->isStructured) {
+    headerBytes = nbdChunkBytes;
+    setWord(op->reply, 0, nbdChunkMagic);
+    setWord(op->reply, 4, nbdChunkDoneData);
+    setWord(op->reply, 16, op->length + 8);
+    memcpy(op->reply + 20, op->request + atNbdOffset, 8);
+  }
+  streams_->append(*client, {{op->reply, headerBytes}, {op->block, op->length}}, {2, TakeOf::relay, slot});
+}
+
+/// Nothing is awaited any more.
+void ReadRelay::settle(RelayOp& op) {
+  op.requestId = 0;
+  count(op, readingNow, -1);
+}
+
+void ReadRelay::giveBack(RelayOp& op) {
+  const uint32_t slot = op.requestId % opsMax;
+  settle(op);
+  count(op, returned, 1);
+  Stream* client = streams_->find(op.clientId);
+  if (client != nullptr && client->serial == op.clientSerial) streams_->giveBack(*client, op.request, nbdRequestBytes);
+  release(slot);
+}
+
+void ReadRelay::streamGone(const Stream& stream) {
+  for (RelayOp& op : ops_)
+    if (op.requestId != 0 && (op.dataSerial == stream.serial || op.clientSerial == stream.serial)) giveBack(op);
+}
+
+void ReadRelay::release(uint32_t slot) {
+  engine_->giveBlock(ops_[slot].block);
+  free_.push_back(slot);
+}
+
+void ReadRelay::count(const RelayOp& op, size_t counter, double by) {
+  tallies_[counter] += by;
+  tallies_[counterCount * op.tallyAt + counter] += by;
+}
+
+void exportReadRelay(Napi::Env env, Napi::Object exports) {
+  const auto verb = [&](const char* name, void (ReadRelay::*act)(const Napi::CallbackInfo&)) {
+    exports.Set(name, Napi::Function::New(env, [act](const Napi::CallbackInfo& info) {
+                  (ReadRelay::of(info.Env()).*act)(info);
+                }));
+  };
+  verb("readRelayStart", &ReadRelay::start);
+  verb("readRoute", &ReadRelay::route);
+  verb("readsTakeBack", &ReadRelay::takeBack);
+}

@@ -1,0 +1,51 @@
+// The headers that the lanes read and write: data frames (src/wire/data.ts says the same) and NBD's, of the transmission
+// phase (proto.md of NBD; src/sdc/nbd/protocol.ts).
+#pragma once
+#include <endian.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+namespace wire {
+
+constexpr uint32_t chunkBytes = 1 << 20;
+
+constexpr size_t frameHeaderBytes = 64;
+constexpr uint32_t frameMagic = 0xb10c01;          // magic and version
+constexpr uint32_t readWord = frameMagic << 8 | 0x10;  // and the opcode
+enum FrameAt {
+  atFlags = 4,
+  atRequestId = 8,
+  atBodyBytes = 12,
+  atSlice = 16,
+  atEpoch = 20,
+  atMapping = 24,
+  atVolume = 28,
+  atChunk = 32,
+  atOffset = 36,
+  atLength = 40,
+  atPool = 44,
+  atMapVersion = 48
+};
+/// Of the word at `atFlags`, whose lower half is the status.
+constexpr uint32_t replyWord = 1u << 16;
+
+constexpr size_t nbdRequestBytes = 28, nbdSimpleBytes = 16, nbdChunkBytes = 28;
+constexpr uint32_t nbdRequestMagic = 0x25609513, nbdSimpleMagic = 0x67446698, nbdChunkMagic = 0x668e33ef;
+constexpr uint32_t nbdRead = 0, nbdWrite = 1;      // with no flags before it
+constexpr uint32_t nbdChunkDoneData = 1u << 16 | 1;  // NBD_REPLY_FLAG_DONE, NBD_REPLY_TYPE_OFFSET_DATA
+enum NbdAt { atCommand = 4, atCookie = 8, atNbdOffset = 16, atNbdLength = 24 };
+
+inline uint32_t word(const unsigned char* header, size_t at) {
+  uint32_t value;
+  memcpy(&value, header + at, sizeof value);
+  return be32toh(value);
+}
+
+inline void setWord(unsigned char* header, size_t at, uint32_t value) {
+  value = htobe32(value);
+  memcpy(header + at, &value, sizeof value);
+}
+
+}  // namespace wire

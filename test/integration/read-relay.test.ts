@@ -1,0 +1,360 @@
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import net from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { systemClock } from '../../src/io/clock.js'
+import { readRelay } from '../../src/io/read-relay.js'
+import { tcpLink } from '../../src/io/tcp-link.js'
+import { type Connection, type ReadRoute, silentLog } from '../../src/ports/index.js'
+import { type NbdConnection, serveNbd } from '../../src/sdc/nbd/index.js'
+import { SocketStream } from '../../src/sdc/nbd/socket-stream.js'
+import { type DataFrame, makeFrame, makeReply, opcodes } from '../../src/wire/data.js'
+import { exportsOf, MemoryBackend } from '../support/memory-backend.js'
+import { RawClient, request } from '../unit/sdc/nbd/raw-client.js'
+
+const [readCommand, writeCommand, disconnect] = [0, 1, 2]
+const MiB = 1 << 20
+const blockBytes = 4096
+const place = { slice: 3, epoch: 7, mapping: 11, volume: 20, pool: 2, mapVersion: 2 ** 33 + 5 }
+
+async function until(predicate: () => boolean): Promise<void> {
+  const endMs = Date.now() + 10_000
+  while (!predicate()) {
+    if (Date.now() > endMs) throw new Error(`not within 10 s: ${predicate}`)
+    await sleep(1)
+  }
+}
+
+/** What a volume has at a place, and an SDS answers: nobody can have it from elsewhere. */
+function bytesAt(offsetBytes: number, lengthBytes: number): Buffer {
+  const bytes = Buffer.alloc(lengthBytes)
+  for (let at = 0; at < lengthBytes; at += 512) bytes.fill(((offsetBytes + at) / 512) % 251, at, at + 512)
+  return bytes
+}
+
+/** A backend whose reads may go past it, to the SDS at the end of `connection`. */
+class RoutedBackend extends MemoryBackend {
+  connection: Connection<DataFrame> | null = null
+  readonly tally = readRelay.newTally()
+
+  readRoute(offsetBytes: number): ReadRoute | null {
+    const { connection, tally } = this
+    return connection === null ? null : { connection, chunk: Math.floor(offsetBytes / MiB), tally, ...place }
+  }
+}
+
+/** A client, its server, and an SDS that answers when the test says so. */
+class Scene {
+  /** Reads at the SDS that are not answered yet. */
+  readonly asked: DataFrame[] = []
+  /** What the SDC has heard of it otherwise. */
+  readonly heard: DataFrame[] = []
+  readonly backend = new RoutedBackend({ sizeBytes: 8 * MiB })
+  client!: RawClient
+  served!: NbdConnection
+  sds!: Connection<DataFrame>
+  toSds!: Connection<DataFrame>
+  #cookies = 0n
+
+  constructor(readonly structured: boolean) {}
+
+  static async make(t: Test, structured = true): Promise<Scene> {
+    const scene = new Scene(structured)
+    const { backend } = scene
+    backend.calls = []
+    backend.write(0, [bytesAt(0, 8 * MiB)], false, () => {})
+    const listener = await tcpLink.listenData({ host: '127.0.0.1', port: 0 }, connection => {
+      scene.sds = connection
+      return { onMessage: frame => void scene.asked.push(frame), onClose: () => {} }
+    })
+    scene.toSds = tcpLink.connectData(listener.endpoint, {
+      onMessage: frame => void scene.heard.push({ ...frame, body: [Buffer.concat(frame.body)] }),
+      onClose: () => {},
+    })
+    const directory = mkdtempSync(join(tmpdir(), 'blockmesh-'))
+    const path = join(directory, 'nbd.sock')
+    const server = net.createServer({ pauseOnConnect: true, allowHalfOpen: true }, socket => {
+      const stream = SocketStream.over(socket)!
+      scene.served = serveNbd(stream, exportsOf(backend), { clock: systemClock, log: silentLog })
+    })
+    server.listen(path)
+    await once(server, 'listening')
+    const socket = net.connect({ path, allowHalfOpen: true })
+    scene.client = new RawClient(socket)
+    await scene.client.go('vol1', { structured })
+    await until(() => scene.sds !== undefined)
+    backend.connection = scene.toSds
+    t.teardown(async () => {
+      socket.destroy()
+      server.close()
+      scene.toSds.close()
+      scene.sds.close()
+      await listener.close()
+      rmSync(directory, { recursive: true })
+    })
+    return scene
+  }
+
+  /** How many reads the backend has had. */
+  get ownReads(): number {
+    return this.backend.calls!.filter(({ verb }) => verb === 'read').length
+  }
+
+  ask(offset: number, length = blockBytes, fields: object = {}): bigint {
+    const cookie = ++this.#cookies
+    this.client.send(request({ type: readCommand, offset, length, cookie, ...fields }))
+    return cookie
+  }
+
+  /** One answer, which must be right; the cookie says to what. */
+  async answer(offsetOf: (cookie: bigint) => number, length = blockBytes): Promise<bigint> {
+    if (this.structured) {
+      const { cookie, data, type, flags } = await this.client.chunk()
+      if (type !== 1 || flags !== 1) throw new Error(`a reply of type ${type}, flags ${flags}`)
+      if (data.readBigUInt64BE(0) !== BigInt(offsetOf(cookie))) throw new Error('the offset of a reply')
+      if (!data.subarray(8).equals(bytesAt(offsetOf(cookie), length))) throw new Error('the bytes of a reply')
+      return cookie
+    }
+    const { cookie, error, data } = await this.client.simple(length)
+    if (error !== 0 || !data.equals(bytesAt(offsetOf(cookie), length))) throw new Error('the bytes of a reply')
+    return cookie
+  }
+
+  /** The first read of a chunk, which opens the way for others. */
+  async open(offset: number): Promise<void> {
+    this.ask(offset)
+    await this.answer(() => offset)
+  }
+
+  /** The SDS answers what it has been asked, in the order that is given. */
+  reply(frames = this.asked.splice(0), status = 0): void {
+    for (const frame of frames) {
+      const at = frame.chunk * MiB + frame.offset
+      this.sds.send(makeReply(frame, status, [status === 0 ? bytesAt(at, frame.length) : Buffer.from('no')]))
+    }
+  }
+}
+
+for (const structured of [false, true])
+  t.test(
+    `reads behind the first one go to the SDS and back, replies ${structured ? 'structured' : 'simple'}`,
+    async t => {
+      const scene = await Scene.make(t, structured)
+      await scene.open(MiB)
+      t.equal(scene.ownReads, 1)
+      const places = [
+        [MiB, 4096],
+        [MiB + 512, 512],
+        [2 * MiB - 4096, 4096],
+        [MiB, MiB],
+        [MiB + 8192, 300_032],
+      ] as const
+      for (const [offset, length] of places) {
+        const cookie = scene.ask(offset, length)
+        await until(() => scene.asked.length === 1)
+        const { requestId, mapVersion, ...frame } = scene.asked[0]!
+        t.match(frame, { opcode: opcodes.read, flags: 0, chunk: 1, offset: offset - MiB, length, bodyBytes: 0 })
+        t.match({ ...frame, mapVersion }, place)
+        t.ok(requestId >= 2 ** 31, 'its ids are none of a session')
+        scene.reply()
+        t.equal(await scene.answer(() => offset, length), cookie)
+      }
+      t.equal(scene.ownReads, 1)
+      t.match(scene.backend.tally, {
+        reads: 5,
+        readBytes: 4096 + 512 + 4096 + MiB + 300_032,
+        readingNow: 0,
+        returned: 0,
+      })
+      t.same(scene.heard, [])
+    },
+  )
+
+t.test('what is no plain read of such a chunk comes to the backend', async t => {
+  const scene = await Scene.make(t)
+  await scene.open(MiB)
+  for (const [offset, length, fields] of [
+    [0, 4096, {}],
+    [2 * MiB, 4096, {}],
+    [2 * MiB - 4096, 8192, {}],
+    [MiB, 4096, { flags: 4 }],
+  ] as const) {
+    const before = scene.ownReads
+    scene.ask(offset, length, fields)
+    await scene.answer(() => offset, length)
+    t.equal(scene.ownReads, before + 1)
+    scene.backend.connection = null
+  }
+  for (const [offset, length] of [
+    [MiB + 1, 512],
+    [MiB, 511],
+    [9 * MiB, 512],
+    [MiB, 0],
+  ] as const) {
+    scene.ask(offset, length)
+    t.equal((await scene.client.chunk()).type, 0x8001, 'the server says what is wrong with it')
+  }
+  t.equal(scene.asked.length, 0)
+})
+
+t.test('answers come in any order and pieces, between those of sessions', async t => {
+  const scene = await Scene.make(t)
+  for (let chunk = 0; chunk < 4; chunk++) await scene.open(chunk * MiB)
+  const offsets = new Map<bigint, number>()
+  const all = 300
+  for (let asked = 0; asked < all; ) {
+    for (let i = 0; i < 30; i++, asked++) {
+      const offset = ((asked * 37) % 1024) * blockBytes
+      offsets.set(scene.ask(offset), offset)
+    }
+    // A write in between, and reads that follow it.
+    scene.client.send(request({ type: writeCommand, offset: 6 * MiB, body: bytesAt(6 * MiB, 70_144), cookie: 0n }))
+    const follower = scene.ask(blockBytes)
+    offsets.set(follower, blockBytes)
+    await until(() => scene.asked.length >= 30)
+    const frames = scene.asked.splice(0).sort((a, b) => ((a.requestId * 7919) % 1000) - ((b.requestId * 7919) % 1000))
+    for (const frame of frames) {
+      scene.sds.send(makeFrame({ opcode: opcodes.write, flags: 1, requestId: asked, body: [Buffer.alloc(asked)] }))
+      scene.reply([frame])
+    }
+    for (let answers = 0; answers < 32; ) {
+      if (scene.asked.length > 0) scene.reply()
+      const cookie = await nextAnswer(scene, offsets)
+      answers++
+      if (cookie !== 0n) t.ok(offsets.delete(cookie), 'each is answered once')
+    }
+  }
+  t.equal(offsets.size, 0)
+  t.ok(scene.backend.tally.reads >= all)
+  await until(() => scene.heard.length >= all)
+  t.ok(scene.heard.every(({ body, requestId }) => body[0]!.length === requestId))
+})
+
+/** A read's answer, or the write's, which has the cookie 0. */
+async function nextAnswer(scene: Scene, offsets: Map<bigint, number>): Promise<bigint> {
+  const reply = (await scene.client.reply()) as { cookie: bigint; data: Buffer }
+  const isRead = reply.cookie !== 0n
+  if (isRead && !reply.data.subarray(8).equals(bytesAt(offsets.get(reply.cookie)!, blockBytes)))
+    throw new Error('the bytes of a reply')
+  return reply.cookie
+}
+
+t.test('what the SDS refuses, or answers with too little, comes to the backend', async t => {
+  const scene = await Scene.make(t)
+  await scene.open(0)
+  for (const spoil of [
+    (frame: DataFrame) => makeReply(frame, 9, [Buffer.from('an older epoch')]),
+    (frame: DataFrame) => makeReply(frame, 0, [Buffer.alloc(512)]),
+    (frame: DataFrame) => makeReply(frame, 0),
+    (frame: DataFrame) => makeReply({ ...frame, opcode: opcodes.write }, 0, [Buffer.alloc(blockBytes)]),
+  ]) {
+    const before = scene.ownReads
+    scene.ask(blockBytes)
+    await until(() => scene.asked.length === 1)
+    scene.sds.send(spoil(scene.asked.shift()!))
+    await scene.answer(() => blockBytes)
+    t.equal(scene.ownReads, before + 1)
+  }
+  t.match(scene.backend.tally, { reads: 0, returned: 4, readingNow: 0 })
+})
+
+t.test('what is taken back is answered by the backend, and its late answer by nobody', async t => {
+  const scene = await Scene.make(t)
+  await scene.open(0)
+  const offsets = new Map<bigint, number>()
+  for (let i = 0; i < 20; i++) offsets.set(scene.ask(i * blockBytes), i * blockBytes)
+  await until(() => scene.asked.length === 20)
+  readRelay.takeBackOlder(60_000)
+  t.equal(scene.backend.tally.readingNow, 20, 'they are not that old')
+  // Half of an answer is there.
+  scene.reply(scene.asked.splice(0, 1))
+  offsets.delete(await scene.answer(cookie => offsets.get(cookie)!))
+  readRelay.takeBackAll()
+  t.equal(scene.backend.tally.readingNow, 0)
+  while (offsets.size > 0) t.ok(offsets.delete(await scene.answer(cookie => offsets.get(cookie)!)))
+  t.equal(scene.ownReads, 20)
+  scene.reply()
+  const again = scene.ask(0)
+  await until(() => scene.asked.length === 1)
+  scene.reply()
+  t.equal(await scene.answer(() => 0), again, 'a route was given again')
+  scene.ask(0)
+  await until(() => scene.asked.length === 1)
+  readRelay.takeBackOlder(0)
+  await scene.answer(() => 0)
+  t.same(scene.heard, [])
+})
+
+t.test('when the connection to the SDS ends, its reads come to the backend', async t => {
+  const scene = await Scene.make(t)
+  await scene.open(0)
+  const offsets = new Map<bigint, number>()
+  for (let i = 0; i < 20; i++) offsets.set(scene.ask(i * blockBytes), i * blockBytes)
+  await until(() => scene.asked.length === 20)
+  scene.reply(scene.asked.splice(5, 3))
+  await until(() => scene.backend.tally.reads === 3)
+  scene.backend.connection = null
+  scene.toSds.close(true)
+  while (offsets.size > 0) t.ok(offsets.delete(await scene.answer(cookie => offsets.get(cookie)!)))
+  t.equal(scene.ownReads, 18)
+})
+
+t.test('a client that says goodbye, or sends no more, gets what it has asked for', async t => {
+  for (const leave of [
+    (scene: Scene) => scene.client.send(request({ type: disconnect, length: 0 })),
+    (scene: Scene) => scene.client.end(),
+    (scene: Scene) => void scene.served.close(),
+  ]) {
+    const scene = await Scene.make(t)
+    await scene.open(0)
+    const offsets = new Map<bigint, number>()
+    for (let i = 0; i < 20; i++) offsets.set(scene.ask(i * blockBytes), i * blockBytes)
+    await until(() => scene.asked.length === 20)
+    leave(scene)
+    while (offsets.size > 0) t.ok(offsets.delete(await scene.answer(cookie => offsets.get(cookie)!)))
+    t.equal((await scene.client.rest()).length, 0)
+    scene.client.end()
+    await scene.served.closed
+    t.equal(scene.served.requestsInFlight, 0)
+    scene.reply()
+  }
+})
+
+t.test('a client that is gone leaves nothing behind', async t => {
+  const scene = await Scene.make(t)
+  await scene.open(0)
+  for (let i = 0; i < 20; i++) scene.ask(i * blockBytes)
+  await until(() => scene.asked.length === 20)
+  scene.client.hangUp()
+  await scene.served.closed
+  t.equal(scene.backend.tally.readingNow, 0)
+  scene.reply()
+  scene.sds.send(makeFrame({ opcode: opcodes.ping, flags: 1, requestId: 1 }))
+  await until(() => scene.heard.length === 1)
+  t.match(scene.heard, [{ opcode: opcodes.ping }])
+})
+
+t.test('a client that does not read is not answered beyond what it may have in flight', async t => {
+  const scene = await Scene.make(t)
+  await scene.open(0)
+  scene.client.stopReading()
+  const offsets = new Map<bigint, number>()
+  for (let i = 0; i < 100; i++) offsets.set(scene.ask(0, MiB), 0)
+  await until(() => scene.asked.length > 0)
+  for (let quiet = 0; quiet < 100; quiet++) {
+    if (scene.asked.length > 0) quiet = 0
+    scene.reply()
+    await sleep(1)
+  }
+  scene.client.readAgain()
+  while (offsets.size > 0) {
+    scene.reply()
+    const next = scene.answer(() => 0, MiB)
+    const timer = setInterval(() => scene.reply(), 1)
+    t.ok(offsets.delete(await next))
+    clearInterval(timer)
+  }
+})
