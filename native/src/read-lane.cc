@@ -39,7 +39,6 @@ void ReadLane::start(const Napi::CallbackInfo& info) {
   tallies_ = talliesArray_.Value().Data();
   engine_ = Engine::of(env_);
   streams_ = &Streams::of(env_);
-  passes_.resize(passesMax);
   engine_->lane = streams_->lane = this;
   Turn::of(env_).lane = this;
 }
@@ -50,6 +49,8 @@ void ReadLane::give(const Napi::CallbackInfo&) {
   const auto field = [this](Field which) { return static_cast<uint32_t>(form_[which]); };
   const Stream* of = streams_->find(field(stream));
   if (of == nullptr || of->carries != Carries::frames) return;
+  // Not before it is needed: most processes are no SDS.
+  passes_.resize(passesMax);
   ReadPass& pass = passes_[placeOf(of->serial, field(volume), field(chunk))];
   pass.serial = of->serial;
   pass.slice = field(slice);
@@ -83,7 +84,7 @@ const ReadPass* ReadLane::passFor(const Stream& stream, const unsigned char* hea
 }
 
 bool ReadLane::begin(Stream& stream, const unsigned char* header) {
-  if (form_ == nullptr || !streams_->takesMore(stream)) return false;
+  if (passes_.empty() || !streams_->takesMore(stream)) return false;
   const ReadPass* pass = passFor(stream, header);
   if (pass == nullptr || (free_.empty() && ops_.size() == opsMax)) return false;
   const uint32_t offset = word(header, atOffset), length = word(header, atLength);

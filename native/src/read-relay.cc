@@ -41,7 +41,6 @@ void ReadRelay::start(const Napi::CallbackInfo& info) {
   tallies_ = talliesArray_.Value().Data();
   engine_ = Engine::of(env_);
   streams_ = &Streams::of(env_);
-  routes_.resize(routesMax);
   streams_->relay = this;
 }
 
@@ -51,6 +50,8 @@ void ReadRelay::route(const Napi::CallbackInfo&) {
   const auto field = [this](Field which) { return static_cast<uint32_t>(form_[which]); };
   const Stream *from = streams_->find(field(client)), *to = streams_->find(field(data));
   if (from == nullptr || to == nullptr || from->carries != Carries::requests || to->carries != Carries::frames) return;
+  // Not before it is needed: most processes are no SDC.
+  routes_.resize(routesMax);
   ReadRoute& route = routes_[placeOf(from->serial, field(chunk))];
   route.serial = from->serial;
   route.dataId = to->id;
@@ -75,7 +76,7 @@ void ReadRelay::takeBack(const Napi::CallbackInfo& info) {
 }
 
 bool ReadRelay::begin(Stream& client, const unsigned char* request) {
-  if (form_ == nullptr || word(request, atCommand) != nbdRead) return false;
+  if (routes_.empty() || word(request, atCommand) != nbdRead) return false;
   const uint64_t offset = static_cast<uint64_t>(word(request, atNbdOffset)) << 32 | word(request, atNbdOffset + 4);
   const uint32_t length = word(request, atNbdLength), inChunk = static_cast<uint32_t>(offset % chunkBytes);
   if (length == 0 || length > chunkBytes - inChunk || (offset | length) % sectorBytes != 0) return false;
@@ -151,6 +152,14 @@ void ReadRelay::feed(Stream& data, const char* bytes, size_t length) {
   memcpy(op->block + op->filled, bytes, length);
   op->filled += static_cast<uint32_t>(length);
 }
+
+iovec ReadRelay::restOf(const Stream& data) {
+  RelayOp* op = find(data.relayed);
+  if (op == nullptr || op->filled + data.bodyLeft != op->length) return {nullptr, 0};
+  return {op->block + op->filled, op->length - op->filled};
+}
+
+void ReadRelay::fed(const Stream& data, size_t length) { find(data.relayed)->filled += static_cast<uint32_t>(length); }
 
 void ReadRelay::endAnswer(Stream& data) {
   RelayOp* op = find(data.relayed);

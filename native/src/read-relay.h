@@ -3,6 +3,7 @@
 // not end as it should is given back to JavaScript, as if the client asked now.
 #pragma once
 #include <napi.h>
+#include <sys/uio.h>
 
 #include <cstdint>
 #include <deque>
@@ -51,6 +52,10 @@ class ReadRelay {
   /// The header of an answer to one of ours has come; false: it is not one of ours.
   bool beginAnswer(Stream& data, const unsigned char* header);
   void feed(Stream& data, const char* bytes, size_t length);
+  /// Where the rest of the answer is to be read to, and how much that is; 0: nowhere in particular.
+  iovec restOf(const Stream& data);
+  /// So much has been read to there.
+  void fed(const Stream& data, size_t length);
   void endAnswer(Stream& data);
   /// Nothing more comes from the stream, or goes to it.
   void streamGone(const Stream& stream);

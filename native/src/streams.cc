@@ -283,12 +283,25 @@ void Streams::receive(Stream& stream, bool isBroken) {
   ssize_t length;
   memcpy(stream.memory + from, stream.carry, stream.carried);
   const size_t at = from + stream.carried;
-  do length = recv(stream.fd, stream.memory + at, stream.memoryBytes - at, MSG_DONTWAIT);
+  iovec parts[2] = {{nullptr, 0}, {stream.memory + at, stream.memoryBytes - at}};
+  if (stream.relayed != 0) parts[0] = relay->restOf(stream);
+  msghdr message{};
+  message.msg_iov = parts;
+  message.msg_iovlen = 2;
+  do length = recvmsg(stream.fd, &message, MSG_DONTWAIT);
   while (length < 0 && errno == EINTR);
   if (length < 0) {
     const bool isEmpty = errno == EAGAIN || errno == EWOULDBLOCK;
     if (!isEmpty || isBroken) fail(stream, isEmpty ? errorOfSocket(stream.fd) : errno);
     return;
+  }
+  if (parts[0].iov_len > 0 && length > 0) {
+    const size_t fed = std::min(parts[0].iov_len, static_cast<size_t>(length));
+    relay->fed(stream, fed);
+    stream.bodyLeft -= fed;
+    if (stream.bodyLeft == 0) relay->endAnswer(stream);
+    length -= static_cast<ssize_t>(fed);
+    if (length == 0) return;
   }
   if (stream.carries != Carries::bytes && length > 0) {
     length = static_cast<ssize_t>(sift(stream, stream.memory + from, stream.carried + static_cast<size_t>(length)));
