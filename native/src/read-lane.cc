@@ -14,6 +14,7 @@ namespace {
 /// Passes are in a table by chunk; one that is pushed out is given again with the next read.
 constexpr size_t passesMax = 1 << 14;
 constexpr size_t opsMax = 1024;
+
 size_t placeOf(uint64_t serial, uint32_t volume, uint32_t chunk) {
   uint64_t key = serial * 0x9e3779b97f4a7c15 + (uint64_t{volume} << 32 | chunk);
   key *= 0xff51afd7ed558ccd;

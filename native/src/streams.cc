@@ -98,7 +98,9 @@ void Streams::carries(const Napi::CallbackInfo& info) {
   if (stream == nullptr) return;
   stream->carries = static_cast<Carries>(info[1].As<Napi::Number>().Uint32Value());
   stream->isStructured = info[2].ToBoolean();
-  if (stream->carries == Carries::bytes && relay != nullptr) relay->streamGone(*stream);
+  if (stream->carries != Carries::bytes) return;
+  stream->carried = 0;
+  if (relay != nullptr) relay->streamGone(*stream);
 }
 
 /// streamReturned(id): Buffer of the requests that were given back since it was last asked.
