@@ -3,19 +3,18 @@ import type { ReadTally } from '../ports/read-passes.js'
 
 const talliesMax = 16_384
 const numbersPerTally = 4
+const readingNow = 2
 
 /** What the addon counts, see native/src/read-lane.cc and read-relay.cc; the first one is of everything. */
 export const tallies = new Float64Array(talliesMax * numbersPerTally)
 let talliesNow = 0
+/** Places of tallies that were closed. */
+const closed: number[] = []
 
 export class SharedTally implements ReadTally {
   /** Its place among the tallies. */
-  readonly index: number
+  readonly index = takePlace()
 
-  constructor() {
-    assert(talliesNow < talliesMax, 'a process opens fewer devices, or maps fewer volumes, than there are tallies')
-    this.index = talliesNow++
-  }
   get reads(): number {
     return this.#number(0)
   }
@@ -23,14 +22,29 @@ export class SharedTally implements ReadTally {
     return this.#number(1)
   }
   get readingNow(): number {
-    return this.#number(2)
+    return this.#number(readingNow)
   }
   get returned(): number {
     return this.#number(3)
   }
+  close(): void {
+    closed.push(this.index)
+  }
   #number(which: number): number {
     return tallies[this.index * numbersPerTally + which]!
   }
+}
+
+/** One that was closed and in which nothing is under way, from its beginning; or a new one. */
+function takePlace(): number {
+  const at = closed.findIndex(index => tallies[index * numbersPerTally + readingNow] === 0)
+  if (at < 0) {
+    assert(talliesNow < talliesMax, 'a process has fewer devices open, or volumes mapped, than there are tallies')
+    return talliesNow++
+  }
+  const [index] = closed.splice(at, 1) as [number]
+  tallies.fill(0, index * numbersPerTally, (index + 1) * numbersPerTally)
+  return index
 }
 
 export const totalTally = new SharedTally()

@@ -10,6 +10,8 @@ export interface ReadTally {
   readonly readingNow: number
   /** Came back, as the pass had become void, or the disk gave an error. */
   readonly returned: number
+  /** Nothing more will be counted in it, but for the ends of what is under way. */
+  close(): void
 }
 
 /**

@@ -199,6 +199,7 @@ export class VolumeClient implements BlockBackend, PartOwner {
         this.path.takeBack(item)
         this.#partDone(item, 'ESHUTDOWN')
       })
+      void this.whenIdle().then(() => this.stats.relayed.close())
     }
     return this.whenIdle()
   }

@@ -227,6 +227,7 @@ export class DeviceShelf {
     this.options.onClosed(device)
     await new Promise<void>(resolve => device.whenIdle(resolve))
     await device.store.close()
+    device.byPass.close()
   }
 
   async #release(deviceId: DeviceId): Promise<SdsAnswers['releaseDevice']> {

@@ -24,7 +24,7 @@ export const noKernelNbd: KernelNbd = {
 export const noReadRelay: ReadRelay = {
   takeBackAll: () => {},
   takeBackOlder: () => {},
-  newTally: () => ({ reads: 0, readBytes: 0, readingNow: 0, returned: 0 }),
+  newTally: () => ({ reads: 0, readBytes: 0, readingNow: 0, returned: 0, close: () => {} }),
 }
 
 /** The ports of one process. The next process of that name finds the same disks and meta stores. */

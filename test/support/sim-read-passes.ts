@@ -17,6 +17,7 @@ interface Pass {
 }
 
 type Tally = { -readonly [Name in keyof ReadTally]: ReadTally[Name] }
+type Count = Exclude<keyof ReadTally, 'close'>
 
 const keyOf = ({ volume, chunk }: Pick<DataFrame, 'volume' | 'chunk'>): string => `${volume}/${chunk}`
 
@@ -59,7 +60,7 @@ export class SimReadPasses implements ReadPasses {
   }
 
   newTally(): Tally {
-    return { reads: 0, readBytes: 0, readingNow: 0, returned: 0 }
+    return { reads: 0, readBytes: 0, readingNow: 0, returned: 0, close: () => {} }
   }
 
   #voidsOf(key: string): number {
@@ -94,7 +95,7 @@ export class SimReadPasses implements ReadPasses {
     return true
   }
 
-  #count({ tally }: Pass, what: keyof ReadTally, by: number): void {
+  #count({ tally }: Pass, what: Count, by: number): void {
     tally[what] += by
     this.total[what] += by
   }
