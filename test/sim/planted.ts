@@ -63,6 +63,18 @@ const alone: Partial<RunPlan> = {
   faultMs: 6_000,
 }
 
+/** Two clients of one chunk, and primaries that die with writes that no other copy has heard of. */
+const halfDone: Partial<RunPlan> = {
+  ...steady,
+  ...shared,
+  resends: false,
+  hotChunks: 1,
+  depth: 8,
+  faultMs: 6_000,
+  faultEveryMs: 1_500,
+  faults: ['write-half-done'],
+}
+
 /** Three MDMs, and somebody who changes the configuration all the time. */
 const mdms: Partial<RunPlan> = {
   ...calm,
@@ -154,32 +166,8 @@ export const planted: { [M in Mutation]?: Planted } = {
     },
     seedsMax: 20,
   },
-  'read-past-unfinished-writes': {
-    focus: {
-      ...steady,
-      ...shared,
-      resends: false,
-      hotChunks: 1,
-      depth: 8,
-      faultMs: 6_000,
-      faultEveryMs: 1_500,
-      faults: ['write-half-done'],
-    },
-    seedsMax: 30,
-  },
-  'keep-passes-over-changes': {
-    focus: {
-      ...steady,
-      ...shared,
-      resends: false,
-      hotChunks: 1,
-      depth: 8,
-      faultMs: 6_000,
-      faultEveryMs: 1_500,
-      faults: ['write-half-done'],
-    },
-    seedsMax: 30,
-  },
+  'read-past-unfinished-writes': { focus: halfDone, seedsMax: 30 },
+  'keep-passes-over-changes': { focus: halfDone, seedsMax: 30 },
   'drop-the-write-intent-mark': {
     focus: { ...alone, thinkMs: 100, marksIdleMs: 100, faultEveryMs: 1_200, faults: ['die-half-done'] },
     seedsMax: 10,

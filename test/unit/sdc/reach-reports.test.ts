@@ -31,6 +31,7 @@ t.test('reach: while everybody answers, nothing is said', async t => {
     await world.clock.runFor(1_000)
   }
   t.same(reports, [])
+  t.ok(world.takenBackOld >= 10, 'what the relay has had for long is asked for by the sessions')
 })
 
 t.test(

@@ -398,3 +398,36 @@ t.test('more requests than the window wait for answers, and all are answered in 
   sds.release()
   await world.clock.runUntil(() => outcomes.every(({ calls }) => calls === 1))
 })
+
+t.test('a read goes past the SDC only where nothing is to be decided, and every map takes it back', async t => {
+  const world = await new World().start()
+  const volume = world.open()
+  const read = async (offset: number) => {
+    const outcome = new Outcome()
+    volume.read(offset, Buffer.alloc(4096), outcome.done)
+    await world.clock.runUntil(() => outcome.isDone)
+  }
+  t.equal(volume.readRoute(0), null, 'there is no session yet')
+  await read(0)
+  const { epoch } = world.path.recordOf(volume.poolId, 0)!
+  t.match(volume.readRoute(0), { epoch, chunk: 0, slice: 0, pool: 3, mapping: 41, volume: 31 })
+  t.equal(volume.readRoute(0)!.mapVersion, world.map.version)
+  await read(chunkBytes + 4096)
+  t.equal(volume.readRoute(chunkBytes + 4096)!.chunk, 1)
+  t.not(volume.readRoute(chunkBytes)!.connection, volume.readRoute(0)!.connection, 'each goes to its own primary')
+  const before = world.takenBack
+  world.path.onMapChange()
+  t.equal(world.takenBack, before + 1)
+  world.sdss[0]!.behave = () => errorTable.NOT_READY.wire
+  const refused = new Outcome()
+  volume.read(0, Buffer.alloc(4096), refused.done)
+  await world.clock.runUntil(() => world.path.troubledSlices > 0)
+  t.equal(volume.readRoute(chunkBytes), null, 'while something is refused')
+  world.sdss[0]!.behave = () => undefined
+  await world.clock.runUntil(() => refused.isDone)
+  t.not(volume.readRoute(0), null)
+  t.equal(world.open({ mapping: { iopsLimit: 500 } }).readRoute(0), null, 'limits are kept here')
+  void volume.close()
+  t.equal(volume.readRoute(0), null, 'a closed volume')
+  t.equal(world.takenBack, before + 2)
+})

@@ -13,7 +13,7 @@ import {
   type StoragePool,
   type Volume,
 } from '../../../src/model/index.js'
-import { type StateDirectory, silentLog } from '../../../src/ports/index.js'
+import { type ReadRelay, type StateDirectory, silentLog } from '../../../src/ports/index.js'
 import type { Connection } from '../../../src/ports/link.js'
 import { DataPath, type DataPathHost } from '../../../src/sdc/data-path.js'
 import { FlushFile } from '../../../src/sdc/flush-file.js'
@@ -183,7 +183,18 @@ export class World implements DataPathHost {
   readonly map: ClusterMap = emptyMap()
   readonly chunks = new Map<number, Buffer>()
   readonly sdss: FakeSds[] = []
-  readonly relay = noReadRelay
+  /** How often the reads of the relay have been taken back. */
+  takenBack = 0
+  takenBackOld = 0
+  readonly relay: ReadRelay = {
+    ...noReadRelay,
+    takeBackAll: () => {
+      this.takenBack++
+    },
+    takeBackOlder: () => {
+      this.takenBackOld++
+    },
+  }
   readonly state = new MemoryState()
   readonly volumes: VolumeClient[] = []
   path: DataPath
