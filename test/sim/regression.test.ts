@@ -27,6 +27,7 @@ const shortened: Record<number, string> = {
   526392824: 'an SDS that was removed and added again went on with the sessions of its old id, and filled nobody',
   484860391: 'the operator had looked before a stalled master let the SDS enter maintenance, and never looked again',
   615269609: 'an SDS went on asking for a lease that its map had ended, and fought with the one that came after it',
+  721639923: 'a device failed while the master was cut off, and the operator had left before the MDMs heard of it',
 }
 
 for (const [seeds, isWhole] of [

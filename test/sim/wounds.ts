@@ -20,6 +20,7 @@ const harmless: readonly FaultKind[] = [
 
 const failedWithinMs = 4_000
 const lookMs = 100
+const patrolMs = 2_000
 
 /**
  * Devices that fail or lose what they hold. Two copies survive that only while the other one is there and stays: so a
@@ -60,6 +61,21 @@ export class Wounds {
   end(): void {
     this.#isOver = true
     if (!this.#hasStruck) this.#kind = null
+    this.#patrol()
+  }
+
+  /** What the MDMs hear of late, as their master was cut off meanwhile, is looked after as well. */
+  #patrol(): void {
+    const { cluster, operator } = this
+    cluster.clock.setTimer(patrolMs, () => {
+      this.#patrol()
+      if (this.isOpen || operator.toDo.length > 0 || cluster.map === null) return
+      const { devices, sdss } = cluster.map.tables
+      const failed = [...devices.values()].find(({ state }) => state === 'failed')
+      if (failed === undefined) return
+      const host = sdss.get(failed.sdsId)!.name
+      operator.begin(`${failed.path} of ${host} has failed`, () => this.#replace(failed, host))
+    })
   }
 
   #await(): void {

@@ -1,4 +1,4 @@
-import { execFile, execFileSync } from 'node:child_process'
+import { type ExecFileException, execFile, execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,7 +10,6 @@ process.env.BLOCKMESH_POISON ??= '1'
 
 /** dist/src/cli of this build. */
 const cliDir = fileURLToPath(new URL('../../src/cli/', import.meta.url))
-const execute = promisify(execFile)
 
 /** The parts of `cluster.json` (design section 12) that tests use. */
 export interface ClusterFile {
@@ -45,7 +44,7 @@ export class LocalCluster {
 
   /** `scli … --json --dir DIR`, parsed. */
   async scli(...args: string[]): Promise<unknown> {
-    const { stdout } = await execute('node', [join(cliDir, 'scli.js'), ...args, '--json', '--dir', this.dir], bounds)
+    const { stdout } = await execute('node', [join(cliDir, 'scli.js'), ...args, '--json', '--dir', this.dir])
     return stdout.trim() === '' ? null : (JSON.parse(stdout) as unknown)
   }
 
@@ -60,9 +59,22 @@ export class LocalCluster {
 
 const bounds = { timeout: 300_000, maxBuffer: 64 * 1024 * 1024 }
 
+/**
+ * Runs a program to its end; throws an error with its command line and what it printed. (Errors of execFile itself have an
+ * exit code in `code`, which tap does not take for an error: it would report nothing but "unhandled error".)
+ */
+async function execute(program: string, args: string[]): Promise<{ stdout: string }> {
+  try {
+    return await promisify(execFile)(program, args, bounds)
+  } catch (error) {
+    const { message, stdout, signal } = error as ExecFileException & { stdout: string }
+    throw new Error(`${message}${signal ? ` (${signal})` : ''}\n${stdout.slice(-4096)}`)
+  }
+}
+
 /** Runs the `blockmesh` program; throws with its stderr if it fails. */
 export async function blockmesh(...args: string[]): Promise<string> {
-  return (await execute('node', [join(cliDir, 'blockmesh.js'), ...args], bounds)).stdout
+  return (await execute('node', [join(cliDir, 'blockmesh.js'), ...args])).stdout
 }
 
 /** Starts a cluster in a fresh directory with `blockmesh local up ARGS`. */
@@ -79,7 +91,7 @@ export async function startLocalCluster(t: Teardown, ...args: string[]): Promise
 
 /** Runs a command line in a shell; its stdout, or an error with its stderr. */
 export async function shell(command: string): Promise<string> {
-  return (await execute('bash', ['-euo', 'pipefail', '-c', command], bounds)).stdout
+  return (await execute('bash', ['-euo', 'pipefail', '-c', command])).stdout
 }
 
 /** Runs one fio job and returns its JSON result; throws with its output if fio reports an error. */
