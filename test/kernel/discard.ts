@@ -48,7 +48,7 @@ export async function discard(t: Test, cluster: LocalCluster): Promise<void> {
   await cluster.check()
 
   await shell(`blkdiscard ${device}`)
-  await until('the files of both copies are within 1% of empty', 30_000, () => {
+  await until('the files of both copies are within 1% of empty', 200_000, () => {
     return allocatedBytes(files) <= emptyBytes + 0.01 * 128 * MiB
   })
   t.ok(await reads(device, 0, 72 * MiB, 'zero'), 'the whole device')

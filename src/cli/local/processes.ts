@@ -11,7 +11,8 @@ import { ended } from './up.js'
 
 /** How long a daemon may take to stop by itself; it gives up before that. */
 const stopWaitMs = 35_000
-const startWaitMs = 30_000
+/** The same as for a whole cluster: on a busy machine a program takes long to begin. */
+const startWaitMs = 120_000
 
 /** The state of the system as its master MDM tells it, or null if none answers soon. */
 export async function askReport(state: LocalState, connectTimeoutMs = 3_000): Promise<SystemReport | null> {
