@@ -14,6 +14,9 @@ namespace {
 
 constexpr size_t routesMax = 1 << 14;
 constexpr size_t opsMax = 1 << 9;
+/// Of one SDS at a time. With those of a session (src/sdc/device-session.ts) that is less than an SDS takes before it stops
+/// reading, so that it always hears whether somebody asks if it lives.
+constexpr uint32_t awaitedMax = 192;
 /// Request ids of JavaScript's sessions are below, see src/sdc/sent-table.ts.
 constexpr uint32_t ourIds = 1u << 31;
 constexpr uint32_t sectorBytes = 512;
@@ -85,8 +88,8 @@ bool ReadRelay::begin(Stream& client, const unsigned char* request) {
   const ReadRoute& route = routes_[placeOf(client.serial, chunk)];
   if (route.serial != client.serial || route.chunk != chunk || route.generation != generation_) return false;
   Stream* data = streams_->find(route.dataId);
-  if (data == nullptr || data->serial != route.dataSerial || !streams_->takesMore(*data) || !streams_->takesMore(client))
-    return false;
+  if (data == nullptr || data->serial != route.dataSerial || data->awaited >= awaitedMax) return false;
+  if (!streams_->takesMore(*data) || !streams_->takesMore(client)) return false;
   if (free_.empty()) {
     if (ops_.size() == opsMax) return false;
     free_.push_back(static_cast<uint32_t>(ops_.size()));
@@ -98,6 +101,7 @@ bool ReadRelay::begin(Stream& client, const unsigned char* request) {
   free_.pop_back();
   RelayOp& op = ops_[slot];
   op.requestId = ourIds | (++requests_ * opsMax & (ourIds - 1)) | slot;
+  op.isWanted = true;
   op.clientId = client.id;
   op.clientSerial = client.serial;
   op.dataId = data->id;
@@ -122,40 +126,42 @@ bool ReadRelay::begin(Stream& client, const unsigned char* request) {
   setWord(header, atMapVersion, static_cast<uint32_t>(route.mapVersion / 4294967296.0));
   setWord(header, atMapVersion + 4, static_cast<uint32_t>(static_cast<uint64_t>(route.mapVersion)));
   streams_->appendHeader(*data, header);
+  ++data->awaited;
   count(op, readingNow, 1);
   return true;
 }
 
-/// null: it has been given back, and its answer is of no interest.
+/// null: it is none of ours.
 RelayOp* ReadRelay::find(uint32_t requestId) {
   const uint32_t slot = requestId % opsMax;
   return requestId != 0 && slot < ops_.size() && ops_[slot].requestId == requestId ? &ops_[slot] : nullptr;
 }
 
 bool ReadRelay::beginAnswer(Stream& data, const unsigned char* header) {
-  const uint32_t requestId = word(header, atRequestId);
   const bool isAnswer = (word(header, atFlags) & replyWord) != 0;
-  if (form_ == nullptr || !isAnswer || (requestId & ourIds) == 0) return false;
-  data.relayed = requestId;
-  RelayOp* op = find(requestId);
-  if (op == nullptr) return true;
-  // JavaScript asks again, and does what is to be done about it.
-  const bool isSound = op->dataSerial == data.serial && word(header, 0) == readWord && word(header, atFlags) == replyWord &&
-                       word(header, atBodyBytes) == op->length;
-  if (!isSound) giveBack(*op);
-  return true;
+  RelayOp* op = isAnswer ? find(word(header, atRequestId)) : nullptr;
+  if (op == nullptr || op->dataSerial != data.serial) return false;
+  const bool isSound = word(header, 0) == readWord && word(header, atFlags) == replyWord && word(header, atBodyBytes) == op->length;
+  if (isSound) {
+    data.relayed = op->requestId;
+    return true;
+  }
+  // JavaScript hears why, asks again, and does what is to be done about it.
+  giveBack(*op);
+  forget(*op);
+  return false;
 }
 
 void ReadRelay::feed(Stream& data, const char* bytes, size_t length) {
   RelayOp* op = find(data.relayed);
-  if (op == nullptr || op->filled + length > op->length) return;
+  if (!op->isWanted) return;
   memcpy(op->block + op->filled, bytes, length);
   op->filled += static_cast<uint32_t>(length);
 }
 
 iovec ReadRelay::restOf(const Stream& data) {
   RelayOp* op = find(data.relayed);
-  if (op == nullptr || op->filled + data.bodyLeft != op->length) return {nullptr, 0};
+  if (!op->isWanted) return {nullptr, 0};
   return {op->block + op->filled, op->length - op->filled};
 }
 
@@ -164,10 +170,15 @@ void ReadRelay::fed(const Stream& data, size_t length) { find(data.relayed)->fil
 void ReadRelay::endAnswer(Stream& data) {
   RelayOp* op = find(data.relayed);
   data.relayed = 0;
-  if (op == nullptr || op->filled != op->length) return;
+  if (!op->isWanted) {
+    forget(*op);
+    return;
+  }
   const uint32_t slot = op->requestId % opsMax;
   Stream* client = streams_->find(op->clientId);
-  settle(*op);
+  op->requestId = 0;
+  --data.awaited;
+  count(*op, readingNow, -1);
   if (client == nullptr || client->serial != op->clientSerial || client->hasFailed) {
     release(slot);
     return;
@@ -188,24 +199,29 @@ void ReadRelay::endAnswer(Stream& data) {
   streams_->append(*client, {{op->reply, headerBytes}, {op->block, op->length}}, {2, TakeOf::relay, slot});
 }
 
-/// Nothing is awaited any more.
-void ReadRelay::settle(RelayOp& op) {
-  op.requestId = 0;
-  count(op, readingNow, -1);
-}
-
 void ReadRelay::giveBack(RelayOp& op) {
-  const uint32_t slot = op.requestId % opsMax;
-  settle(op);
+  if (!op.isWanted) return;
+  op.isWanted = false;
+  count(op, readingNow, -1);
   count(op, returned, 1);
+  engine_->giveBlock(op.block);
   Stream* client = streams_->find(op.clientId);
   if (client != nullptr && client->serial == op.clientSerial) streams_->giveBack(*client, op.request, nbdRequestBytes);
-  release(slot);
+}
+
+void ReadRelay::forget(RelayOp& op) {
+  if (Stream* data = streams_->find(op.dataId); data != nullptr && data->serial == op.dataSerial) --data->awaited;
+  free_.push_back(op.requestId % opsMax);
+  op.requestId = 0;
 }
 
 void ReadRelay::streamGone(const Stream& stream) {
-  for (RelayOp& op : ops_)
-    if (op.requestId != 0 && (op.dataSerial == stream.serial || op.clientSerial == stream.serial)) giveBack(op);
+  for (RelayOp& op : ops_) {
+    if (op.requestId == 0) continue;
+    const bool isData = op.dataSerial == stream.serial;
+    if (isData || op.clientSerial == stream.serial) giveBack(op);
+    if (isData) forget(op);
+  }
 }
 
 void ReadRelay::release(uint32_t slot) {

@@ -25,10 +25,13 @@ struct ReadRoute {
   uint64_t generation = 0;
 };
 
-/// A read on its way to the SDS and back.
+/// A read on its way to the SDS and back. Its place is used again when the SDS has answered, whoever still wants that: so an
+/// answer is never taken for another one's, and an SDS never has more than it should.
 struct RelayOp {
-  /// Of the frame that was sent; 0: nothing is awaited.
+  /// Of the frame that was sent; 0: no answer is to come.
   uint32_t requestId = 0;
+  /// The client waits for it; not: it has been given back, and has no memory.
+  bool isWanted = false;
   uint32_t clientId = 0, dataId = 0;
   uint64_t clientSerial = 0, dataSerial = 0;
   uint32_t length = 0, filled = 0, tallyAt = 0;
@@ -65,7 +68,8 @@ class ReadRelay {
  private:
   RelayOp* find(uint32_t requestId);
   void giveBack(RelayOp& op);
-  void settle(RelayOp& op);
+  /// No answer comes any more.
+  void forget(RelayOp& op);
   void count(const RelayOp& op, size_t counter, double by);
 
   Napi::Env env_;

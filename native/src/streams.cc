@@ -149,9 +149,18 @@ void Streams::appendHeader(Stream& stream, const unsigned char* header) {
 void Streams::sendAppended() {
   for (const auto& [id, serial] : toSend_) {
     Stream* stream = find(id);
-    if (stream != nullptr && stream->serial == serial && !stream->hasFailed) transmit(*stream);
+    if (stream == nullptr || stream->serial != serial || stream->hasFailed) continue;
+    transmit(*stream);
+    // Whoever ends a client waits until its last answers have left.
+    if (stream->carries == Carries::bytes) progressed(*stream);
   }
   toSend_.clear();
+}
+
+void Streams::progressed(Stream& stream) {
+  if (stream.hasProgress || stream.hasFailed) return;
+  stream.hasProgress = true;
+  pending_.push_back({stream.id, progress});
 }
 
 /// What was appended has left, or never will.
@@ -236,6 +245,7 @@ void Streams::drop(Stream& stream) {
   // What has failed between two turns is told at the end of the next one, when the number may be somebody else's.
   pending_.erase(std::remove_if(pending_.begin(), pending_.end(), [&](const Event& e) { return e.id == stream.id; }),
                  pending_.end());
+  if (pending_.empty()) uv_idle_stop(hurry_);
   uv_poll_stop(&stream.poll);
   ::close(stream.fd);
   // Its number is somebody else's only when nothing of this turn can name it any more.
@@ -269,10 +279,7 @@ void Streams::onPoll(Stream& stream, int status, int events) {
   if (!isBroken && (events & UV_WRITABLE) != 0) {
     const size_t takes = stream.takes.size();
     transmit(stream);
-    if (stream.takes.size() < takes && !stream.hasProgress && !stream.hasFailed) {
-      stream.hasProgress = true;
-      pending_.push_back({stream.id, progress});
-    }
+    if (stream.takes.size() < takes) progressed(stream);
   }
   if (isBroken || (events & UV_READABLE) != 0) receive(stream, isBroken);
   if (isBroken) watch(stream);

@@ -53,6 +53,8 @@ struct Stream {
   /// Of the payload behind the last header; and of which request of the relay's it is the answer, 0: of none.
   uint64_t bodyLeft = 0;
   uint32_t relayed = 0;
+  /// Answers that the relay awaits from it.
+  uint32_t awaited = 0;
   /// How an NBD client wants its answers.
   bool isStructured = false;
   /// Requests that the lanes give back, header by header.
@@ -122,6 +124,7 @@ class Streams {
   void sent(Stream& stream, size_t bytes);
   void forgetUnsent(Stream& stream);
   void hurry();
+  void progressed(Stream& stream);
   void fail(Stream& stream, int error);
   void watch(Stream& stream);
   void drop(Stream& stream);

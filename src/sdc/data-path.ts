@@ -94,7 +94,7 @@ export class DataPath {
   #sessionOf(deviceId: DeviceId): DeviceSession {
     let session = this.#sessions.get(deviceId)
     if (session === undefined) {
-      session = new DeviceSession(deviceId, this.host)
+      session = new DeviceSession(deviceId, this.host, frame => this.learn(frame))
       this.#sessions.set(deviceId, session)
     }
     return session

@@ -8,7 +8,7 @@ import type { Clock, Connection, Link, Log, Timer } from '../ports/index.js'
 import { encode } from '../wire/codec.js'
 import { type DataFrame, type DataHello, makeFrame, opcodes } from '../wire/data.js'
 import { releasePieces } from '../wire/payload-memory.js'
-import { SentTable } from './sent-table.js'
+import { relayIdsFrom, SentTable } from './sent-table.js'
 
 /** What a session sends and keeps until it is answered. The first fields belong to the session that keeps it. */
 export interface SessionItem {
@@ -42,7 +42,10 @@ export interface SessionHost {
   onNoSession(deviceId: DeviceId): void
 }
 
-/** Unanswered requests at one device at a time; more wait here. Half of what an SDS takes. */
+/**
+ * Unanswered requests at one device at a time; more wait here. With what the relay sends (native/src/read-relay.cc) it is
+ * less than an SDS takes before it stops reading, so that a ping is always heard.
+ */
 const windowMax = sessionRequestsMax / 2
 const backoffMsMin = 50
 const backoffMsMax = 1_000
@@ -82,6 +85,8 @@ export class DeviceSession {
   constructor(
     readonly deviceId: DeviceId,
     readonly host: SessionHost,
+    /** An answer as STALE_EPOCH to a request of nobody here. */
+    readonly onStale: (frame: DataFrame) => void,
   ) {}
 
   get isUp(): boolean {
@@ -205,6 +210,10 @@ export class DeviceSession {
   }
 
   #onAnswer(frame: DataFrame): void {
+    if (frame.requestId >= relayIdsFrom) {
+      this.#onRelayRefused(frame)
+      return
+    }
     const item = this.#sent.take(frame.requestId)
     if (item === undefined) {
       this.#lost(`an answer to request ${frame.requestId}, which was not sent`)
@@ -222,6 +231,13 @@ export class DeviceSession {
     }
     releasePieces(frame.body)
     if (this.#state === 'up') this.#pump()
+  }
+
+  /** The read itself has come back from the relay, and is sent again by whoever wants it. */
+  #onRelayRefused(frame: DataFrame): void {
+    if (frame.status === errorTable.STALE_EPOCH.wire) this.onStale(frame)
+    releasePieces(frame.body)
+    if (frame.status === errorTable.NO_SESSION.wire) this.#lost('the other side has ended the session')
   }
 
   #onWelcome(frame: DataFrame): void {

@@ -62,7 +62,8 @@ export class ReachReports {
     }
     const silent = new Set<SdsId>()
     for (const deviceId of this.#suspects.keys()) if (!this.#addSds(silent, deviceId)) this.#suspects.delete(deviceId)
-    for (const deviceId of new Set([...this.#suspects.keys(), ...this.#othersOf(doubted)])) this.path.probe(deviceId)
+    const asked = [...this.#suspects.keys(), ...this.#othersOf(doubted), ...this.#neighboursOf(doubted)]
+    for (const deviceId of new Set(asked)) this.path.probe(deviceId)
     this.#report(silent, answering)
   }
 
@@ -85,6 +86,15 @@ export class ReachReports {
         if (sdsId && !others.has(sdsId)) others.set(sdsId, secondary)
       }
     return others.values()
+  }
+
+  /** Other devices of their SDSs: where the relay alone reads, nobody here hears that they answer. */
+  #neighboursOf(doubted: ReadonlySet<DeviceId>): DeviceId[] {
+    const sdsIds = new Set<SdsId>()
+    for (const deviceId of doubted) this.#addSds(sdsIds, deviceId)
+    const { devices } = this.host.map.tables
+    const known = [...this.path.sessions].map(({ deviceId }) => deviceId)
+    return sdsIds.size === 0 ? [] : known.filter(id => !doubted.has(id) && sdsIds.has(devices.get(id)?.sdsId as SdsId))
   }
 
   #addSds(set: Set<SdsId>, deviceId: DeviceId): boolean {

@@ -1,5 +1,8 @@
 import { assert } from '../base/assert.js'
 
+/** From here on request ids are the read relay's, see native/src/read-relay.cc. */
+export const relayIdsFrom = 2 ** 31
+
 /**
  * Requests that are on a connection, by request id: slot in the low bits, a generation above. A slot is used again only
  * when the other side has answered, so the table bounds what it may hold.
@@ -31,8 +34,7 @@ export class SentTable<Item extends object> {
   add(item: Item): number {
     const slot = this.#free.pop()
     assert(slot !== undefined, 'the sender looks whether there is room')
-    // The upper half of the ids is the read relay's, see native/src/read-relay.cc.
-    const generations = 2 ** (31 - this.#slotBits)
+    const generations = relayIdsFrom / 2 ** this.#slotBits
     this.#generation = (this.#generation + 1) % generations || 1
     const requestId = ((this.#generation << this.#slotBits) | slot) >>> 0
     this.#items[slot] = item

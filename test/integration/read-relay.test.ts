@@ -8,12 +8,12 @@ import t, { type Test } from 'tap'
 import { systemClock } from '../../src/io/clock.js'
 import { readRelay } from '../../src/io/read-relay.js'
 import { tcpLink } from '../../src/io/tcp-link.js'
-import { type Connection, type ReadRoute, silentLog } from '../../src/ports/index.js'
+import { type Clock, type Connection, type ReadRoute, silentLog } from '../../src/ports/index.js'
 import { type NbdConnection, serveNbd } from '../../src/sdc/nbd/index.js'
 import { SocketStream } from '../../src/sdc/nbd/socket-stream.js'
 import { type DataFrame, makeFrame, makeReply, opcodes } from '../../src/wire/data.js'
 import { exportsOf, MemoryBackend } from '../support/memory-backend.js'
-import { RawClient, request } from '../unit/sdc/nbd/raw-client.js'
+import { ManualClock, RawClient, request } from '../unit/sdc/nbd/raw-client.js'
 
 const [readCommand, writeCommand, disconnect] = [0, 1, 2]
 const MiB = 1 << 20
@@ -61,7 +61,7 @@ class Scene {
 
   constructor(readonly structured: boolean) {}
 
-  static async make(t: Test, structured = true): Promise<Scene> {
+  static async make(t: Test, structured = true, clock: Clock = systemClock): Promise<Scene> {
     const scene = new Scene(structured)
     const { backend } = scene
     backend.calls = []
@@ -78,7 +78,7 @@ class Scene {
     const path = join(directory, 'nbd.sock')
     const server = net.createServer({ pauseOnConnect: true, allowHalfOpen: true }, socket => {
       const stream = SocketStream.over(socket)!
-      scene.served = serveNbd(stream, exportsOf(backend), { clock: systemClock, log: silentLog })
+      scene.served = serveNbd(stream, exportsOf(backend), { clock, log: silentLog })
     })
     server.listen(path)
     await once(server, 'listening')
@@ -257,8 +257,26 @@ t.test('what the SDS refuses, or answers with too little, comes to the backend',
     scene.sds.send(spoil(scene.asked.shift()!))
     await scene.answer(() => blockBytes)
     t.equal(scene.ownReads, before + 1)
+    await until(() => scene.heard.length === 1)
+    const answer = scene.heard.shift()!
+    t.ok(answer.requestId >= 2 ** 31 && answer.flags === 1, 'the session hears what was answered')
   }
   t.match(scene.backend.tally, { reads: 0, returned: 4, readingNow: 0 })
+})
+
+t.test('an answer that the relay does not await is the session’s, whatever its id', async t => {
+  const scene = await Scene.make(t)
+  await scene.open(0)
+  const cookie = scene.ask(blockBytes)
+  await until(() => scene.asked.length === 1)
+  const { requestId } = scene.asked[0]!
+  for (const other of [2 ** 31, requestId + 1, requestId + 2 ** 20, 2 ** 32 - 1])
+    scene.sds.send(makeReply({ ...scene.asked[0]!, requestId: other }, 0, [Buffer.alloc(blockBytes)]))
+  scene.reply()
+  t.equal(await scene.answer(() => blockBytes), cookie)
+  scene.sds.send(makeReply({ ...scene.asked[0]!, requestId }, 0, [Buffer.alloc(blockBytes)]))
+  await until(() => scene.heard.length === 5)
+  t.equal(scene.ownReads, 1)
 })
 
 t.test('what is taken back is answered by the backend, and its late answer by nobody', async t => {
@@ -286,6 +304,66 @@ t.test('what is taken back is answered by the backend, and its late answer by no
   readRelay.takeBackOlder(0)
   await scene.answer(() => 0)
   t.same(scene.heard, [])
+})
+
+t.test('an SDS gets no more before it has answered, not of what was taken back either', async t => {
+  const awaitedMax = 192
+  const scene = await Scene.make(t)
+  await scene.open(0)
+  const offsets = new Map<bigint, number>()
+  const askMany = (count: number) => {
+    for (let i = 0; i < count; i++) offsets.set(scene.ask(i * 512, 512), i * 512)
+  }
+  askMany(200)
+  await until(() => scene.asked.length === awaitedMax)
+  while (offsets.size > awaitedMax) t.ok(offsets.delete(await scene.answer(cookie => offsets.get(cookie)!, 512)))
+  readRelay.takeBackOlder(0)
+  t.equal(scene.backend.tally.readingNow, 0)
+  while (offsets.size > 0) t.ok(offsets.delete(await scene.answer(cookie => offsets.get(cookie)!, 512)))
+  askMany(50)
+  while (offsets.size > 0) t.ok(offsets.delete(await scene.answer(cookie => offsets.get(cookie)!, 512)))
+  t.equal(scene.asked.length, awaitedMax)
+  scene.reply(scene.asked.splice(0, 20))
+  scene.sds.send(makeFrame({ opcode: opcodes.ping, flags: 1, requestId: 1 }))
+  await until(() => scene.heard.length === 1)
+  const before = scene.ownReads
+  askMany(25)
+  await until(() => scene.asked.length === awaitedMax)
+  scene.reply()
+  while (offsets.size > 0) t.ok(offsets.delete(await scene.answer(cookie => offsets.get(cookie)!, 512)))
+  t.equal(scene.ownReads, before + 5)
+})
+
+t.test('a client whose reads come back is not read while more is in flight than may be', async t => {
+  const scene = await Scene.make(t)
+  await scene.open(0)
+  const offsets = new Map<bigint, number>()
+  const askMany = (count: number) => {
+    for (let i = 0; i < count; i++)
+      offsets.set(scene.ask((offsets.size % 1024) * 512, 512), (offsets.size % 1024) * 512)
+  }
+  scene.backend.holding = true
+  askMany(400)
+  await until(() => scene.asked.length === 192 && scene.backend.held.length === 208)
+  readRelay.takeBackOlder(0)
+  await until(() => scene.backend.held.length === 400)
+  const ping = makeFrame({ opcode: opcodes.ping, flags: 1, requestId: 1 })
+  // The SDS would take more.
+  scene.reply(scene.asked.splice(0, 20))
+  scene.sds.send(ping)
+  await until(() => scene.heard.length === 1)
+  askMany(300)
+  // What comes after it is heard.
+  scene.sds.send(ping)
+  await until(() => scene.heard.length === 2)
+  t.equal(scene.backend.held.length, 400, 'nothing of it has been taken')
+  t.equal(scene.asked.length, 172)
+  t.equal(scene.served.requestsInFlight, 400)
+  scene.backend.release()
+  const timer = setInterval(() => scene.reply(), 1)
+  while (offsets.size > 0) t.ok(offsets.delete(await scene.answer(cookie => offsets.get(cookie)!, 512)))
+  clearInterval(timer)
+  t.equal(scene.served.requestsInFlight, 0)
 })
 
 t.test('when the connection to the SDS ends, its reads come to the backend', async t => {
@@ -321,6 +399,27 @@ t.test('a client that says goodbye, or sends no more, gets what it has asked for
     t.equal(scene.served.requestsInFlight, 0)
     scene.reply()
   }
+})
+
+t.test('whoever closes a client waits until what was answered below has left', async t => {
+  const clock = new ManualClock()
+  const scene = await Scene.make(t, true, clock)
+  await scene.open(0)
+  scene.client.stopReading()
+  const offsets = new Map<bigint, number>()
+  for (let i = 0; i < 4; i++) offsets.set(scene.ask(0, MiB), 0)
+  await until(() => scene.asked.length === 4)
+  scene.reply()
+  await until(() => scene.backend.tally.reads === 4)
+  t.equal(scene.served.requestsInFlight, 0)
+  const closed = scene.served.close()
+  // Longer than it would be waited for if everything had left.
+  clock.pass(3_000)
+  scene.client.readAgain()
+  while (offsets.size > 0) t.ok(offsets.delete(await scene.answer(() => 0, MiB)))
+  t.equal((await scene.client.rest()).length, 0)
+  scene.client.end()
+  await closed
 })
 
 t.test('a client that is gone leaves nothing behind', async t => {

@@ -86,7 +86,10 @@ class ServedStream implements NbdConnection {
     })
     stream.on('close', () => this.#onGone())
     stream.on('end', () => this.#onEnd())
-    stream.on('drain', () => this.#negotiate())
+    stream.on('drain', () => {
+      this.#negotiate()
+      this.#transmission?.sent()
+    })
     stream.on('returned', headers => this.#transmission?.takeBack(headers))
   }
 

@@ -95,6 +95,7 @@ export class Transmission implements RequestOwner {
   takeBack(headers: Buffer): void {
     if (this.#gone) return
     for (let at = 0; at < headers.length; at += requestBytes) this.#begin(headers, at)
+    if (this.#isBeyond && !this.#stalled && !this.#ended) this.#stall()
     this.#flushSoon()
   }
 
@@ -171,11 +172,18 @@ export class Transmission implements RequestOwner {
     const room =
       this.#requestsInFlight < nbdRequestsInFlightMax &&
       (this.#bytesInFlight === 0 || this.#bytesInFlight + heldBytes <= nbdBytesInFlightMax)
-    if (!room) {
-      this.#stalled = true
-      this.#host.pause()
-    }
+    if (!room) this.#stall()
     return room
+  }
+
+  /** More is in flight than may be: reads that came back. */
+  get #isBeyond(): boolean {
+    return this.#requestsInFlight > nbdRequestsInFlightMax || this.#bytesInFlight > nbdBytesInFlightMax
+  }
+
+  #stall(): void {
+    this.#stalled = true
+    this.#host.pause()
   }
 
   #begin(header: Buffer, at: number): void {
@@ -351,11 +359,21 @@ export class Transmission implements RequestOwner {
     this.#requestsInFlight -= requests
     this.#bytesInFlight -= heldBytes
     assert(this.#requestsInFlight >= 0 && this.#bytesInFlight >= 0, 'what is sent was in flight')
-    if (this.#stalled && !this.#ended) {
+    if (this.#stalled && !this.#ended && !this.#isBeyond) {
       this.#goOn(null)
       if (!this.#stalled) this.#host.resume()
     }
     this.#checkEnd()
+  }
+
+  /** Something has left: perhaps the last of what was answered below. */
+  sent(): void {
+    this.#checkEnd()
+  }
+
+  /** What is answered here is in flight until it has left; this is not. */
+  get #isAnsweringBelow(): boolean {
+    return this.#stream.takeReadsBack !== undefined && this.#stream.writableLength > 0
   }
 
   #checkEnd(): void {
@@ -364,7 +382,7 @@ export class Transmission implements RequestOwner {
       if (this.#underWay > 0 || this.#released) return
       this.#released = true
       this.#host.released()
-    } else if (this.#requestsInFlight === 0 && !this.#drained) {
+    } else if (this.#requestsInFlight === 0 && !this.#drained && !this.#isAnsweringBelow) {
       this.#drained = true
       this.#host.drained()
     }

@@ -1,7 +1,8 @@
 import t, { type Test } from 'tap'
+import { chunkBytes } from '../../../src/base/units.js'
 import { ReachReports } from '../../../src/sdc/reach-reports.js'
 import type { MdmNotices } from '../../../src/wire/control.js'
-import { idOf, Outcome, World } from './world.js'
+import { deviceIds, idOf, Outcome, World } from './world.js'
 
 type Report = MdmNotices['sdcReach']
 const sdsIdAt = (index: number) => idOf<'sds'>(11 + index)
@@ -68,3 +69,21 @@ t.test('reach: an SDS that is slow with its answers is not out of reach', async 
   await world.clock.runFor(20_000)
   t.same(reports, [])
 })
+
+t.test(
+  'reach: an SDS that answers for another of its devices is not out of reach, though only the relay reads there',
+  async t => {
+    const { world, reports, read } = await scene(t)
+    const elsewhere = new Outcome()
+    world.volumes[0]!.read(2 * chunkBytes, Buffer.alloc(4096), elsewhere.done)
+    await world.clock.runUntil(() => elsewhere.isDone)
+    const device = world.map.tables.devices.get(deviceIds[2]!)!
+    world.commit([{ kind: 'put', table: 'devices', value: { ...device, sdsId: sdsIdAt(0) } }])
+    world.push()
+    await world.clock.runFor(20_000)
+    world.network.cut('sdc', '10.0.0.1:7000')
+    read()
+    await world.clock.runFor(10_000)
+    t.same(reports, [])
+  },
+)

@@ -1,7 +1,9 @@
 import t from 'tap'
 import { errorTable } from '../../../src/base/errors.js'
 import { chunkBytes, GiB, KiB, MiB } from '../../../src/base/units.js'
-import { frameFlags, opcodes } from '../../../src/wire/data.js'
+import { relayIdsFrom } from '../../../src/sdc/sent-table.js'
+import { encode } from '../../../src/wire/codec.js'
+import { frameFlags, makeFrame, makeReply, opcodes } from '../../../src/wire/data.js'
 import { deviceIds, idOf, Outcome, volumeOf, World } from './world.js'
 
 const bytesOf = (length: number, seed = 1) => Buffer.from(Uint8Array.from({ length }, (_, i) => (i * 7 + seed) & 0xff))
@@ -111,6 +113,28 @@ t.test('a refusal for an old epoch brings the map changes along, and the request
   )
   t.equal(world.map.version, world.truth.version)
 })
+
+t.test(
+  'a refusal of what the read relay has sent is no answer to the session, and brings the map changes along',
+  async t => {
+    const world = await new World().start()
+    const volume = world.open()
+    const first = new Outcome()
+    volume.write(0, [bytesOf(4096)], false, first.done)
+    await world.clock.runUntil(() => first.isDone)
+    const sds = world.sdss[0]!
+    const session = [...world.path.sessions].find(({ deviceId }) => deviceId === deviceIds[0])!
+    const relayed = makeFrame({ opcode: opcodes.read, requestId: relayIdsFrom + 7 })
+    sds.say(makeReply(relayed, errorTable.NOT_READY.wire, [Buffer.from('not yet')]))
+    world.move(0, { primary: deviceIds[2]! })
+    // An SDS says it once on each connection.
+    sds.say(makeReply(relayed, errorTable.STALE_EPOCH.wire, [encode(world.deltas.slice(-1))]))
+    await world.clock.runUntil(() => world.map.version === world.truth.version)
+    t.match(session, { isUp: true, connects: 1 })
+    sds.say(makeReply(relayed, errorTable.NO_SESSION.wire))
+    await world.clock.runUntil(() => !session.isUp)
+  },
+)
 
 t.test('a refusal without changes waits for the MDM, without flooding the server', async t => {
   const world = await new World().start()

@@ -90,6 +90,11 @@ export class FakeSds {
     else connection.send(makeReply(frame, told))
   }
 
+  /** Sends a frame that nobody asked for. */
+  say(frame: DataFrame): void {
+    this.#current?.send(frame)
+  }
+
   /** Answers what was held back. */
   release(): void {
     for (const answer of this.held.splice(0)) answer()
