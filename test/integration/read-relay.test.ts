@@ -242,6 +242,11 @@ async function nextAnswer(scene: Scene, offsets: Map<bigint, number>): Promise<b
   return reply.cookie
 }
 
+/** Each of these reads, by cookie, is answered once, with the bytes of its offset. */
+async function answersTo(t: Test, scene: Scene, offsets: Map<bigint, number>, length = blockBytes): Promise<void> {
+  while (offsets.size > 0) t.ok(offsets.delete(await scene.answer(cookie => offsets.get(cookie)!, length)))
+}
+
 t.test('what the SDS refuses, or answers with too little, comes to the backend', async t => {
   const scene = await Scene.make(t)
   await scene.open(0)
@@ -292,7 +297,7 @@ t.test('what is taken back is answered by the backend, and its late answer by no
   offsets.delete(await scene.answer(cookie => offsets.get(cookie)!))
   readRelay.takeBackAll()
   t.equal(scene.backend.tally.readingNow, 0)
-  while (offsets.size > 0) t.ok(offsets.delete(await scene.answer(cookie => offsets.get(cookie)!)))
+  await answersTo(t, scene, offsets)
   t.equal(scene.ownReads, 20)
   scene.reply()
   const again = scene.ask(0)
@@ -319,9 +324,9 @@ t.test('an SDS gets no more before it has answered, not of what was taken back e
   while (offsets.size > awaitedMax) t.ok(offsets.delete(await scene.answer(cookie => offsets.get(cookie)!, 512)))
   readRelay.takeBackOlder(0)
   t.equal(scene.backend.tally.readingNow, 0)
-  while (offsets.size > 0) t.ok(offsets.delete(await scene.answer(cookie => offsets.get(cookie)!, 512)))
+  await answersTo(t, scene, offsets, 512)
   askMany(50)
-  while (offsets.size > 0) t.ok(offsets.delete(await scene.answer(cookie => offsets.get(cookie)!, 512)))
+  await answersTo(t, scene, offsets, 512)
   t.equal(scene.asked.length, awaitedMax)
   scene.reply(scene.asked.splice(0, 20))
   scene.sds.send(makeFrame({ opcode: opcodes.ping, flags: 1, requestId: 1 }))
@@ -330,7 +335,7 @@ t.test('an SDS gets no more before it has answered, not of what was taken back e
   askMany(25)
   await until(() => scene.asked.length === awaitedMax)
   scene.reply()
-  while (offsets.size > 0) t.ok(offsets.delete(await scene.answer(cookie => offsets.get(cookie)!, 512)))
+  await answersTo(t, scene, offsets, 512)
   t.equal(scene.ownReads, before + 5)
 })
 
@@ -361,7 +366,7 @@ t.test('a client whose reads come back is not read while more is in flight than 
   t.equal(scene.served.requestsInFlight, 400)
   scene.backend.release()
   const timer = setInterval(() => scene.reply(), 1)
-  while (offsets.size > 0) t.ok(offsets.delete(await scene.answer(cookie => offsets.get(cookie)!, 512)))
+  await answersTo(t, scene, offsets, 512)
   clearInterval(timer)
   t.equal(scene.served.requestsInFlight, 0)
 })
@@ -376,7 +381,7 @@ t.test('when the connection to the SDS ends, its reads come to the backend', asy
   await until(() => scene.backend.tally.reads === 3)
   scene.backend.connection = null
   scene.toSds.close(true)
-  while (offsets.size > 0) t.ok(offsets.delete(await scene.answer(cookie => offsets.get(cookie)!)))
+  await answersTo(t, scene, offsets)
   t.equal(scene.ownReads, 18)
 })
 
@@ -392,7 +397,7 @@ t.test('a client that says goodbye, or sends no more, gets what it has asked for
     for (let i = 0; i < 20; i++) offsets.set(scene.ask(i * blockBytes), i * blockBytes)
     await until(() => scene.asked.length === 20)
     leave(scene)
-    while (offsets.size > 0) t.ok(offsets.delete(await scene.answer(cookie => offsets.get(cookie)!)))
+    await answersTo(t, scene, offsets)
     t.equal((await scene.client.rest()).length, 0)
     scene.client.end()
     await scene.served.closed
