@@ -11,10 +11,12 @@
         "src/nbd-netlink.cc",
         "src/read-lane.cc",
         "src/read-relay.cc",
+        "src/receive.cc",
         "src/ring.cc",
         "src/sockets.cc",
         "src/streams.cc",
-        "src/turn.cc"
+        "src/turn.cc",
+        "src/write-lane.cc"
       ],
       "include_dirs": ["<!@(node -p \"require('node-addon-api').include\")"],
       "defines": ["NAPI_VERSION=8", "_GNU_SOURCE", "_FILE_OFFSET_BITS=64"],

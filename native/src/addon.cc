@@ -15,6 +15,7 @@ static Napi::Object start(Napi::Env env, Napi::Object exports) {
   exportSockets(env, exports);
   exportStreams(env, exports);
   exportTurn(env, exports);
+  exportWriteLane(env, exports);
   return exports;
 }
 

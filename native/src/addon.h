@@ -15,3 +15,4 @@ void exportReadRelay(Napi::Env env, Napi::Object exports);
 void exportSockets(Napi::Env env, Napi::Object exports);
 void exportStreams(Napi::Env env, Napi::Object exports);
 void exportTurn(Napi::Env env, Napi::Object exports);
+void exportWriteLane(Napi::Env env, Napi::Object exports);

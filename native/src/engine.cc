@@ -9,7 +9,6 @@
 
 #include "addon.h"
 #include "instance.h"
-#include "read-lane.h"
 #include "turn.h"
 
 namespace {
@@ -182,9 +181,12 @@ void Engine::submitRing() {
 
 void Engine::toThreads(FileOp& op) { files_[op.handle]->enqueue(&op); }
 
+/// In the user data of the ring's entries: whose it is, 0: JavaScript's, and the slot.
+constexpr unsigned userShift = 32;
+
 void Engine::refused(uint64_t userData) {
-  if ((userData & ReadLane::ringTag) != 0) {
-    lane->ended(static_cast<uint32_t>(userData), -EAGAIN);
+  if (const uint64_t user = userData >> userShift; user != 0) {
+    users_[user - 1]->ended(static_cast<uint32_t>(userData), -EAGAIN);
     return;
   }
   FileOp& op = ops_[userData];
@@ -235,29 +237,56 @@ void Engine::reap() {
   ring_->reap([this](uint64_t userData, int result) { ringEnded(userData, result); });
 }
 
-char* Engine::beginRead(uint32_t handle, uint64_t offset, uint32_t length, uint64_t userData) {
-  if (ring_ == nullptr || ring_->isFull() || handle >= files_.size() || files_[handle] == nullptr) return nullptr;
+/// null: the queue is full. JavaScript's way empties it.
+io_uring_sqe* Engine::nextFor(RingUser& user, uint32_t slot, const FileTraits& file, uint64_t offset, uint32_t length) {
+  if (ring_->isFull()) return nullptr;
+  io_uring_sqe* entry = ring_->next();
+  if (entry == nullptr) return nullptr;
+  size_t which = std::find(users_.begin(), users_.end(), &user) - users_.begin();
+  if (which == users_.size()) users_.push_back(&user);
+  entry->fd = file.fd;
+  entry->off = offset;
+  entry->len = length;
+  entry->user_data = uint64_t{which + 1} << userShift | slot;
+  hasBegun_ = true;
+  return entry;
+}
+
+char* Engine::beginRead(RingUser& user, uint32_t slot, uint32_t handle, uint64_t offset, uint32_t length) {
+  if (ring_ == nullptr || handle >= files_.size() || files_[handle] == nullptr) return nullptr;
   const FileTraits& file = files_[handle]->traits();
   if (offset % file.alignBytes != 0 || length % file.alignBytes != 0) return nullptr;
   if (!file.isDirect && length > cachedReadBytesMax) return nullptr;
   char* block = bounce_.take(length);
   if (block == nullptr) return nullptr;
-  io_uring_sqe* entry = ring_->next();
+  io_uring_sqe* entry = nextFor(user, slot, file, offset, length);
   if (entry == nullptr) {
-    // The queue is full: JavaScript's way empties it.
     bounce_.give(block);
     return nullptr;
   }
   entry->opcode = isBounceKept_ ? IORING_OP_READ_FIXED : IORING_OP_READ;
-  entry->fd = file.fd;
-  entry->off = offset;
   entry->addr = reinterpret_cast<uint64_t>(block);
-  entry->len = length;
-  entry->user_data = userData;
   return block;
 }
 
-void Engine::submitReads() {
+bool Engine::beginWrite(RingUser& user, uint32_t slot, uint32_t handle, uint64_t offset, uint32_t length, char* block) {
+  if (!isDirect(handle)) return false;
+  const FileTraits& file = files_[handle]->traits();
+  if (offset % file.alignBytes != 0 || length % file.alignBytes != 0) return false;
+  io_uring_sqe* entry = nextFor(user, slot, file, offset, length);
+  if (entry == nullptr) return false;
+  entry->opcode = isBounceKept_ ? IORING_OP_WRITE_FIXED : IORING_OP_WRITE;
+  entry->addr = reinterpret_cast<uint64_t>(block);
+  return true;
+}
+
+void Engine::began() {
+  if (inFlight_++ == 0) setBusy(true);
+}
+
+void Engine::submitBegun() {
+  if (!hasBegun_) return;
+  hasBegun_ = false;
   ring_->quiet();
   submitRing();
   // What lies in the page cache has been read by now.
@@ -272,8 +301,8 @@ uint32_t Engine::takeEnded() {
 }
 
 void Engine::ringEnded(uint64_t userData, int result) {
-  if ((userData & ReadLane::ringTag) != 0)
-    lane->ended(static_cast<uint32_t>(userData), result);
+  if (const uint64_t user = userData >> userShift; user != 0)
+    users_[user - 1]->ended(static_cast<uint32_t>(userData), result);
   else
     opEnded(ops_[userData], result);
 }

@@ -17,7 +17,13 @@
 #include "ring.h"
 
 class Engine;
-class ReadLane;
+/// Whoever has transfers of his own in the ring.
+class RingUser {
+ public:
+  virtual ~RingUser() = default;
+  /// The transfer of that slot has ended: bytes or a negative errno.
+  virtual void ended(uint32_t slot, int result) = 0;
+};
 
 /// An open file with its queue and its threads, started as they are needed.
 class OpenFile {
@@ -65,15 +71,22 @@ class Engine : public std::enable_shared_from_this<Engine> {
   bool hasEnded() const { return !ringDone_.empty(); }
   uint32_t takeEnded();
 
-  // For the read lane, which hears of `userData` as soon as the read has ended.
-  /// Queues a read for the ring; returns where its bytes will be, to be given to `endRead`. null: it cannot be done so.
-  char* beginRead(uint32_t handle, uint64_t offset, uint32_t length, uint64_t userData);
-  void submitReads();
-  void endRead(char* block) { bounce_.give(block); }
+  // For the lanes, which hear of a transfer as soon as it has ended.
+  /// Queues a read for the ring; returns where its bytes will be, to be given to `giveBlock`. null: it cannot be done so.
+  char* beginRead(RingUser& user, uint32_t slot, uint32_t handle, uint64_t offset, uint32_t length);
+  /// Queues a write of `block`, which was taken with `takeBlock`. False: it cannot be done so.
+  bool beginWrite(RingUser& user, uint32_t slot, uint32_t handle, uint64_t offset, uint32_t length, char* block);
+  /// For the turn: hands to the kernel what has begun.
+  void submitBegun();
+  bool isDirect(uint32_t handle) const {
+    return ring_ != nullptr && handle < files_.size() && files_[handle] != nullptr && files_[handle]->traits().isDirect;
+  }
+  /// An operation of JavaScript's that is no file's: it has begun, it has ended.
+  void began();
+  void endedAt(uint32_t slot) { ringDone_.push_back({slot, 0}); }
   /// Memory for as long as a reply takes; null: there is none now.
   char* takeBlock(size_t bytes) { return bounce_.take(bytes); }
   void giveBlock(char* block) { bounce_.give(block); }
-  ReadLane* lane = nullptr;
 
   /// The environment ends: no thread may touch its buffers from here on.
   void shutDown();
@@ -89,6 +102,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   bool toRing(FileOp& op);
   void toThreads(FileOp& op);
   void submitRing();
+  io_uring_sqe* nextFor(RingUser& user, uint32_t slot, const FileTraits& file, uint64_t offset, uint32_t length);
   void refused(uint64_t userData);
   void ringEnded(uint64_t userData, int result);
   void opEnded(FileOp& op, int result);
@@ -110,4 +124,6 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::vector<Completion> taken_;
   std::vector<Completion> ringDone_;
   bool isRingReady_ = false;
+  std::vector<RingUser*> users_;
+  bool hasBegun_ = false;
 };

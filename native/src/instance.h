@@ -9,6 +9,7 @@ class ReadLane;
 class ReadRelay;
 class Streams;
 class Turn;
+class WriteLane;
 
 struct Instance {
   std::shared_ptr<Engine> engine;
@@ -16,6 +17,7 @@ struct Instance {
   std::shared_ptr<ReadLane> readLane;
   std::shared_ptr<ReadRelay> readRelay;
   std::shared_ptr<Turn> turn;
+  std::shared_ptr<WriteLane> writeLane;
 
   static Instance& of(Napi::Env env) {
     auto* known = env.GetInstanceData<Instance>();

@@ -1,10 +1,8 @@
 #include "read-lane.h"
 
 #include "addon.h"
-#include "engine.h"
 #include "instance.h"
 #include "streams.h"
-#include "turn.h"
 #include "wire.h"
 
 using namespace wire;
@@ -40,8 +38,7 @@ void ReadLane::start(const Napi::CallbackInfo& info) {
   tallies_ = talliesArray_.Value().Data();
   engine_ = Engine::of(env_);
   streams_ = &Streams::of(env_);
-  engine_->lane = streams_->lane = this;
-  Turn::of(env_).lane = this;
+  streams_->belowFrames.push_back(this);
 }
 
 /// readPassGive(): what the form says; src/io/read-passes.ts fills it in.
@@ -95,7 +92,7 @@ bool ReadLane::begin(Stream& stream, const unsigned char* header) {
     ops_.emplace_back();
   }
   const uint32_t slot = free_.back();
-  char* block = engine_->beginRead(pass->handle, pass->chunkAt + offset, length, ringTag | slot);
+  char* block = engine_->beginRead(*this, slot, pass->handle, pass->chunkAt + offset, length);
   if (block == nullptr) return false;
   free_.pop_back();
   ReadOp& op = ops_[slot];
@@ -104,14 +101,13 @@ bool ReadLane::begin(Stream& stream, const unsigned char* header) {
   op.length = length;
   op.block = block;
   memcpy(op.header, header, frameHeaderBytes);
-  count(op, readingNow, 1);
-  hasBegun_ = true;
+  count(op, underWayNow, 1);
   return true;
 }
 
 void ReadLane::ended(uint32_t slot, int result) {
   ReadOp& op = ops_[slot];
-  count(op, readingNow, -1);
+  count(op, underWayNow, -1);
   Stream* stream = streams_->find(op.streamId);
   const bool isThere = stream != nullptr && stream->serial == op.pass.serial && !stream->isEnding && !stream->hasFailed;
   if (isThere && result == static_cast<int>(op.length) && isValid(op.pass)) {
@@ -126,22 +122,17 @@ void ReadLane::ended(uint32_t slot, int result) {
 
 void ReadLane::answer(Stream& stream, uint32_t slot) {
   ReadOp& op = ops_[slot];
-  count(op, reads, 1);
-  count(op, readBytes, op.length);
+  count(op, ios, 1);
+  count(op, ioBytes, op.length);
   setWord(op.header, atFlags, replyWord);
   setWord(op.header, atBodyBytes, op.length);
   memset(op.header + atMapVersion, 0, frameHeaderBytes - atMapVersion);
-  streams_->append(stream, {{op.header, frameHeaderBytes}, {op.block, op.length}}, {2, TakeOf::lane, slot});
+  streams_->append(stream, {{op.header, frameHeaderBytes}, {op.block, op.length}}, {2, this, slot});
 }
 
 void ReadLane::release(uint32_t slot) {
-  engine_->endRead(ops_[slot].block);
+  engine_->giveBlock(ops_[slot].block);
   free_.push_back(slot);
-}
-
-void ReadLane::submit() {
-  if (hasBegun_) engine_->submitReads();
-  hasBegun_ = false;
 }
 
 void exportReadLane(Napi::Env env, Napi::Object exports) {

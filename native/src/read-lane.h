@@ -9,9 +9,11 @@
 #include <memory>
 #include <vector>
 
-class Engine;
+#include "below.h"
+#include "engine.h"
+#include "tallies.h"
+
 class Streams;
-struct Stream;
 
 /// What JavaScript has said about reads of one chunk on one connection.
 struct ReadPass {
@@ -33,7 +35,7 @@ struct ReadOp {
   unsigned char header[64];
 };
 
-class ReadLane {
+class ReadLane : public Below, public RingUser {
  public:
   static ReadLane& of(Napi::Env env);
   explicit ReadLane(Napi::Env env) : env_(env) {}
@@ -42,27 +44,19 @@ class ReadLane {
   void give(const Napi::CallbackInfo& info);
 
   /// Whether the request is read and answered here.
-  bool begin(Stream& stream, const unsigned char* header);
-  /// For the turn: hands to the disk what has begun.
-  void submit();
-  /// A transfer of the ring's that is ours has ended: bytes or a negative errno.
-  void ended(uint32_t slot, int result);
+  bool begin(Stream& stream, const unsigned char* header) override;
+  void ended(uint32_t slot, int result) override;
   /// An answer has left, or never will.
-  void release(uint32_t slot);
-
-  /// In the user data of the ring's entries, tells ours from the engine's.
-  static constexpr uint64_t ringTag = uint64_t{1} << 63;
+  void release(uint32_t slot) override;
 
  private:
-  enum Counter { reads, readBytes, readingNow, returned, counterCount };
-
   const ReadPass* passFor(const Stream& stream, const unsigned char* header);
   bool isValid(const ReadPass& pass) const;
   void answer(Stream& stream, uint32_t slot);
   /// In the tally of the pass, and in that of everything.
   void count(const ReadOp& op, Counter counter, double by) {
-    tallies_[counter] += by;
-    tallies_[counterCount * op.pass.tallyAt + counter] += by;
+    countIn(tallies_, 0, counter, by);
+    countIn(tallies_, op.pass.tallyAt, counter, by);
   }
 
   Napi::Env env_;
@@ -74,5 +68,4 @@ class ReadLane {
   std::vector<ReadPass> passes_;
   std::deque<ReadOp> ops_;
   std::vector<uint32_t> free_;
-  bool hasBegun_ = false;
 };

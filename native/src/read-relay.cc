@@ -20,7 +20,6 @@ constexpr uint32_t awaitedMax = 192;
 /// Request ids of JavaScript's sessions are below, see src/sdc/sent-table.ts.
 constexpr uint32_t ourIds = 1u << 31;
 constexpr uint32_t sectorBytes = 512;
-enum Counter { reads, readBytes, readingNow, returned, counterCount };
 
 size_t placeOf(uint64_t serial, uint32_t chunk) {
   uint64_t key = (serial << 32 | chunk) * 0x9e3779b97f4a7c15;
@@ -44,7 +43,8 @@ void ReadRelay::start(const Napi::CallbackInfo& info) {
   tallies_ = talliesArray_.Value().Data();
   engine_ = Engine::of(env_);
   streams_ = &Streams::of(env_);
-  streams_->relay = this;
+  streams_->belowFrames.push_back(this);
+  streams_->belowRequests.push_back(this);
 }
 
 /// readRoute(): what the form says; src/io/read-relay.ts fills it in.
@@ -107,7 +107,6 @@ bool ReadRelay::begin(Stream& client, const unsigned char* request) {
   op.dataId = data->id;
   op.dataSerial = data->serial;
   op.length = length;
-  op.filled = 0;
   op.tallyAt = route.tallyAt;
   op.sentAtMs = bootTimeMs();
   op.block = block;
@@ -127,83 +126,62 @@ bool ReadRelay::begin(Stream& client, const unsigned char* request) {
   setWord(header, atMapVersion + 4, static_cast<uint32_t>(static_cast<uint64_t>(route.mapVersion)));
   streams_->appendHeader(*data, header);
   ++data->awaited;
-  count(op, readingNow, 1);
+  count(op, underWayNow, 1);
   return true;
 }
 
-/// null: it is none of ours.
-RelayOp* ReadRelay::find(uint32_t requestId) {
-  const uint32_t slot = requestId % opsMax;
-  return requestId != 0 && slot < ops_.size() && ops_[slot].requestId == requestId ? &ops_[slot] : nullptr;
-}
-
-bool ReadRelay::beginAnswer(Stream& data, const unsigned char* header) {
-  const bool isAnswer = (word(header, atFlags) & replyWord) != 0;
-  RelayOp* op = isAnswer ? find(word(header, atRequestId)) : nullptr;
-  if (op == nullptr || op->dataSerial != data.serial) return false;
-  const bool isSound = word(header, 0) == readWord && word(header, atFlags) == replyWord && word(header, atBodyBytes) == op->length;
+bool ReadRelay::answered(Stream& data, const unsigned char* header) {
+  const uint32_t requestId = word(header, atRequestId), slot = requestId % opsMax;
+  if (requestId == 0 || slot >= ops_.size() || ops_[slot].requestId != requestId || ops_[slot].dataSerial != data.serial) return false;
+  RelayOp& op = ops_[slot];
+  const bool isSound = word(header, 0) == readWord && word(header, atFlags) == replyWord && word(header, atBodyBytes) == op.length;
   if (isSound) {
-    data.relayed = op->requestId;
+    data.takeBody(*this, slot, op.isWanted ? op.block : nullptr);
     return true;
   }
   // JavaScript hears why, asks again, and does what is to be done about it.
-  giveBack(*op);
-  forget(*op);
+  giveBack(op);
+  forget(op);
   return false;
 }
 
-void ReadRelay::feed(Stream& data, const char* bytes, size_t length) {
-  RelayOp* op = find(data.relayed);
-  if (!op->isWanted) return;
-  memcpy(op->block + op->filled, bytes, length);
-  op->filled += static_cast<uint32_t>(length);
-}
-
-iovec ReadRelay::restOf(const Stream& data) {
-  RelayOp* op = find(data.relayed);
-  if (!op->isWanted) return {nullptr, 0};
-  return {op->block + op->filled, op->length - op->filled};
-}
-
-void ReadRelay::fed(const Stream& data, size_t length) { find(data.relayed)->filled += static_cast<uint32_t>(length); }
-
-void ReadRelay::endAnswer(Stream& data) {
-  RelayOp* op = find(data.relayed);
-  data.relayed = 0;
-  if (!op->isWanted) {
-    forget(*op);
+void ReadRelay::bodyEnded(Stream& data, uint32_t slot) {
+  RelayOp& op = ops_[slot];
+  if (!op.isWanted) {
+    forget(op);
     return;
   }
-  const uint32_t slot = op->requestId % opsMax;
-  Stream* client = streams_->find(op->clientId);
-  op->requestId = 0;
+  Stream* client = streams_->find(op.clientId);
+  op.requestId = 0;
   --data.awaited;
-  count(*op, readingNow, -1);
-  if (client == nullptr || client->serial != op->clientSerial || client->hasFailed) {
+  count(op, underWayNow, -1);
+  if (client == nullptr || client->serial != op.clientSerial || client->hasFailed) {
     release(slot);
     return;
   }
-  count(*op, reads, 1);
-  count(*op, readBytes, op->length);
+  count(op, ios, 1);
+  count(op, ioBytes, op.length);
   size_t headerBytes = nbdSimpleBytes;
-  setWord(op->reply, 0, nbdSimpleMagic);
-  setWord(op->reply, 4, 0);
-  memcpy(op->reply + 8, op->request + atCookie, 8);
+  setWord(op.reply, 0, nbdSimpleMagic);
+  setWord(op.reply, 4, 0);
+  memcpy(op.reply + 8, op.request + atCookie, 8);
   if (client->isStructured) {
     headerBytes = nbdChunkBytes;
-    setWord(op->reply, 0, nbdChunkMagic);
-    setWord(op->reply, 4, nbdChunkDoneData);
-    setWord(op->reply, 16, op->length + 8);
-    memcpy(op->reply + 20, op->request + atNbdOffset, 8);
+    setWord(op.reply, 0, nbdChunkMagic);
+    setWord(op.reply, 4, nbdChunkDoneData);
+    setWord(op.reply, 16, op.length + 8);
+    memcpy(op.reply + 20, op.request + atNbdOffset, 8);
   }
-  streams_->append(*client, {{op->reply, headerBytes}, {op->block, op->length}}, {2, TakeOf::relay, slot});
+  streams_->append(*client, {{op.reply, headerBytes}, {op.block, op.length}}, {2, this, slot});
 }
 
 void ReadRelay::giveBack(RelayOp& op) {
   if (!op.isWanted) return;
   op.isWanted = false;
-  count(op, readingNow, -1);
+  count(op, underWayNow, -1);
   count(op, returned, 1);
+  // Its answer may be coming in.
+  if (Stream* data = streams_->find(op.dataId); data != nullptr) data->dropBody(*this, op.requestId % opsMax);
   engine_->giveBlock(op.block);
   Stream* client = streams_->find(op.clientId);
   if (client != nullptr && client->serial == op.clientSerial) streams_->giveBack(*client, op.request, nbdRequestBytes);
@@ -215,7 +193,7 @@ void ReadRelay::forget(RelayOp& op) {
   op.requestId = 0;
 }
 
-void ReadRelay::streamGone(const Stream& stream) {
+void ReadRelay::streamGone(Stream& stream) {
   for (RelayOp& op : ops_) {
     if (op.requestId == 0) continue;
     const bool isData = op.dataSerial == stream.serial;
@@ -229,9 +207,9 @@ void ReadRelay::release(uint32_t slot) {
   free_.push_back(slot);
 }
 
-void ReadRelay::count(const RelayOp& op, size_t counter, double by) {
-  tallies_[counter] += by;
-  tallies_[counterCount * op.tallyAt + counter] += by;
+void ReadRelay::count(const RelayOp& op, Counter counter, double by) {
+  countIn(tallies_, 0, counter, by);
+  countIn(tallies_, op.tallyAt, counter, by);
 }
 
 void exportReadRelay(Napi::Env env, Napi::Object exports) {

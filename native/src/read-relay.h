@@ -10,9 +10,11 @@
 #include <memory>
 #include <vector>
 
+#include "below.h"
+#include "tallies.h"
+
 class Engine;
 class Streams;
-struct Stream;
 
 /// Where reads of one chunk that come on one stream go.
 struct ReadRoute {
@@ -34,14 +36,14 @@ struct RelayOp {
   bool isWanted = false;
   uint32_t clientId = 0, dataId = 0;
   uint64_t clientSerial = 0, dataSerial = 0;
-  uint32_t length = 0, filled = 0, tallyAt = 0;
+  uint32_t length = 0, tallyAt = 0;
   double sentAtMs = 0;
   char* block = nullptr;
   unsigned char request[28];
   unsigned char reply[28];
 };
 
-class ReadRelay {
+class ReadRelay : public Below {
  public:
   static ReadRelay& of(Napi::Env env);
   explicit ReadRelay(Napi::Env env) : env_(env) {}
@@ -50,27 +52,17 @@ class ReadRelay {
   void route(const Napi::CallbackInfo& info);
   void takeBack(const Napi::CallbackInfo& info);
 
-  /// Whether the request of a client has been sent on.
-  bool begin(Stream& client, const unsigned char* request);
-  /// The header of an answer to one of ours has come; false: it is not one of ours.
-  bool beginAnswer(Stream& data, const unsigned char* header);
-  void feed(Stream& data, const char* bytes, size_t length);
-  /// Where the rest of the answer is to be read to, and how much that is; 0: nowhere in particular.
-  iovec restOf(const Stream& data);
-  /// So much has been read to there.
-  void fed(const Stream& data, size_t length);
-  void endAnswer(Stream& data);
-  /// Nothing more comes from the stream, or goes to it.
-  void streamGone(const Stream& stream);
-  /// A reply has left, or never will.
-  void release(uint32_t slot);
+  bool begin(Stream& client, const unsigned char* request) override;
+  bool answered(Stream& data, const unsigned char* header) override;
+  void bodyEnded(Stream& data, uint32_t slot) override;
+  void release(uint32_t slot) override;
+  void streamGone(Stream& stream) override;
 
  private:
-  RelayOp* find(uint32_t requestId);
   void giveBack(RelayOp& op);
   /// No answer comes any more.
   void forget(RelayOp& op);
-  void count(const RelayOp& op, size_t counter, double by);
+  void count(const RelayOp& op, Counter counter, double by);
 
   Napi::Env env_;
   std::shared_ptr<Engine> engine_;

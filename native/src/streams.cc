@@ -11,8 +11,6 @@
 #include "addon.h"
 #include "async.h"
 #include "instance.h"
-#include "read-lane.h"
-#include "read-relay.h"
 #include "turn.h"
 
 namespace {
@@ -21,13 +19,6 @@ namespace {
 constexpr size_t piecesMax = 256;
 /// A peer that takes nothing gets no more from the lanes.
 constexpr double laneUnsentBytesMax = 4 << 20;
-
-int errorOfSocket(int fd) {
-  int error = 0;
-  socklen_t length = sizeof error;
-  if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0) return errno;
-  return error == 0 ? ECONNRESET : error;
-}
 
 }  // namespace
 
@@ -100,7 +91,7 @@ void Streams::carries(const Napi::CallbackInfo& info) {
   stream->isStructured = info[2].ToBoolean();
   if (stream->carries != Carries::bytes) return;
   stream->carried = 0;
-  if (relay != nullptr) relay->streamGone(*stream);
+  for (Below* below : belowRequests) below->streamGone(*stream);
 }
 
 /// streamReturned(id): Buffer of the requests that were given back since it was last asked.
@@ -118,7 +109,8 @@ void Streams::giveBack(Stream& stream, const unsigned char* header, size_t bytes
   hurry();
 }
 
-/// Something is to be told that no socket brings: the loop is not to sleep over it.
+void Streams::calm() { uv_idle_stop(hurry_); }
+
 void Streams::hurry() { uv_idle_start(hurry_, [](uv_idle_t*) {}); }
 
 bool Streams::takesMore(const Stream& stream) const {
@@ -136,14 +128,19 @@ void Streams::append(Stream& stream, std::initializer_list<iovec> pieces, Take t
 }
 
 void Streams::appendHeader(Stream& stream, const unsigned char* header) {
-  if (freeHeaders_.empty()) {
-    freeHeaders_.push_back(static_cast<uint32_t>(headers_.size()));
+  const uint32_t slot = headers_.keep(header);
+  append(stream, {{headers_.at(slot), wire::frameHeaderBytes}}, {1, &headers_, slot});
+}
+
+uint32_t Headers::keep(const unsigned char* header) {
+  if (free_.empty()) {
+    free_.push_back(static_cast<uint32_t>(headers_.size()));
     headers_.emplace_back();
   }
-  const uint32_t slot = freeHeaders_.back();
-  freeHeaders_.pop_back();
+  const uint32_t slot = free_.back();
+  free_.pop_back();
   memcpy(headers_[slot].data(), header, wire::frameHeaderBytes);
-  append(stream, {{headers_[slot].data(), wire::frameHeaderBytes}}, {1, TakeOf::header, slot});
+  return slot;
 }
 
 void Streams::sendAppended() {
@@ -161,22 +158,6 @@ void Streams::progressed(Stream& stream) {
   if (stream.hasProgress || stream.hasFailed) return;
   stream.hasProgress = true;
   pending_.push_back({stream.id, progress});
-}
-
-/// What was appended has left, or never will.
-void Streams::released(const Take& take) {
-  switch (take.of) {
-    case TakeOf::javaScript:
-      return;
-    case TakeOf::lane:
-      lane->release(take.slot);
-      return;
-    case TakeOf::relay:
-      relay->release(take.slot);
-      return;
-    case TakeOf::header:
-      freeHeaders_.push_back(take.slot);
-  }
 }
 
 /// streamMemory(id, memory): where reads go from now on, each to the place that the state names.
@@ -210,7 +191,7 @@ void Streams::send(const Napi::CallbackInfo& info) {
     ++kept;
   }
   if (kept == 0) return;
-  stream->takes.push_back({kept, TakeOf::javaScript, 0});
+  stream->takes.push_back({kept, nullptr, 0});
   state(*stream, stateUnsentBytes) += bytes;
   state(*stream, stateUnsentTakes) += 1;
   // Where something waits for room already, this waits behind it.
@@ -241,11 +222,11 @@ void Streams::close(const Napi::CallbackInfo& info) {
 void Streams::drop(Stream& stream) {
   stream.isClosed = true;
   forgetUnsent(stream);
-  if (relay != nullptr) relay->streamGone(stream);
+  for (Below* below : belowFrames) below->streamGone(stream);
+  for (Below* below : belowRequests) below->streamGone(stream);
   // What has failed between two turns is told at the end of the next one, when the number may be somebody else's.
   pending_.erase(std::remove_if(pending_.begin(), pending_.end(), [&](const Event& e) { return e.id == stream.id; }),
                  pending_.end());
-  if (pending_.empty()) uv_idle_stop(hurry_);
   uv_poll_stop(&stream.poll);
   ::close(stream.fd);
   // Its number is somebody else's only when nothing of this turn can name it any more.
@@ -285,103 +266,6 @@ void Streams::onPoll(Stream& stream, int status, int events) {
   if (isBroken) watch(stream);
 }
 
-void Streams::receive(Stream& stream, bool isBroken) {
-  const size_t from = static_cast<size_t>(state(stream, stateRoom));
-  // One read a turn: JavaScript says where the next one goes.
-  if (stream.hasBytes || stream.hasEnded || stream.memory == nullptr || from + stream.carried >= stream.memoryBytes) return;
-  ssize_t length;
-  memcpy(stream.memory + from, stream.carry, stream.carried);
-  const size_t at = from + stream.carried;
-  iovec parts[2] = {{nullptr, 0}, {stream.memory + at, stream.memoryBytes - at}};
-  if (stream.relayed != 0) parts[0] = relay->restOf(stream);
-  msghdr message{};
-  message.msg_iov = parts;
-  message.msg_iovlen = 2;
-  do length = recvmsg(stream.fd, &message, MSG_DONTWAIT);
-  while (length < 0 && errno == EINTR);
-  if (length < 0) {
-    const bool isEmpty = errno == EAGAIN || errno == EWOULDBLOCK;
-    if (!isEmpty || isBroken) fail(stream, isEmpty ? errorOfSocket(stream.fd) : errno);
-    return;
-  }
-  if (parts[0].iov_len > 0 && length > 0) {
-    const size_t fed = std::min(parts[0].iov_len, static_cast<size_t>(length));
-    relay->fed(stream, fed);
-    stream.bodyLeft -= fed;
-    if (stream.bodyLeft == 0) relay->endAnswer(stream);
-    length -= static_cast<ssize_t>(fed);
-    if (length == 0) return;
-  }
-  if (stream.carries != Carries::bytes && length > 0) {
-    length = static_cast<ssize_t>(sift(stream, stream.memory + from, stream.carried + static_cast<size_t>(length)));
-    if (length == 0) return;
-  }
-  stream.hasBytes = length > 0;
-  if (length == 0) {
-    stream.hasEnded = true;
-    watch(stream);
-  }
-  pending_.push_back({stream.id, static_cast<int32_t>(length)});
-}
-
-/// Keeps of what has come what JavaScript is to have, moved to the front; returns how much that is.
-size_t Streams::sift(Stream& stream, char* bytes, size_t length) {
-  const bool isFrames = stream.carries == Carries::frames;
-  const size_t headerBytes = isFrames ? wire::frameHeaderBytes : wire::nbdRequestBytes;
-  size_t at = 0, kept = 0;
-  const auto keep = [&](size_t part) {
-    if (kept != at) memmove(bytes + kept, bytes + at, part);
-    kept += part;
-    at += part;
-  };
-  stream.carried = 0;
-  while (at < length) {
-    if (stream.bodyLeft > 0) {
-      const size_t part = static_cast<size_t>(std::min<uint64_t>(stream.bodyLeft, length - at));
-      stream.bodyLeft -= part;
-      if (stream.relayed == 0) {
-        keep(part);
-        continue;
-      }
-      relay->feed(stream, bytes + at, part);
-      at += part;
-      if (stream.bodyLeft == 0) relay->endAnswer(stream);
-      continue;
-    }
-    if (length - at < headerBytes) {
-      stream.carried = length - at;
-      memcpy(stream.carry, bytes + at, stream.carried);
-      break;
-    }
-    const auto* header = reinterpret_cast<const unsigned char*>(bytes + at);
-    const uint32_t first = wire::word(header, 0);
-    if (isFrames ? first >> 8 != wire::frameMagic : first != wire::nbdRequestMagic) {
-      // JavaScript says what is wrong, and ends it.
-      stream.carries = Carries::bytes;
-      keep(length - at);
-      break;
-    }
-    if (isFrames) {
-      stream.bodyLeft = wire::word(header, wire::atBodyBytes);
-      if (relay != nullptr && relay->beginAnswer(stream, header)) {
-        at += headerBytes;
-        if (stream.bodyLeft == 0) relay->endAnswer(stream);
-        continue;
-      }
-    } else if (wire::word(header, wire::atCommand) << 16 == wire::nbdWrite << 16) {
-      stream.bodyLeft = wire::word(header, wire::atNbdLength);
-    }
-    // Reads behind what JavaScript is to have are for it, too, so that it has them in their order.
-    const bool isTaken = kept == 0 && (isFrames ? lane != nullptr && lane->begin(stream, header)
-                                                : relay != nullptr && relay->begin(stream, header));
-    if (isTaken)
-      at += headerBytes;
-    else
-      keep(headerBytes);
-  }
-  return kept;
-}
-
 void Streams::transmit(Stream& stream) {
   while (!stream.unsent.empty()) {
     iovec pieces[piecesMax];
@@ -416,14 +300,17 @@ void Streams::sent(Stream& stream, size_t bytes) {
     stream.unsent.pop_front();
     Take& take = stream.takes.front();
     if (--take.pieces > 0) continue;
-    if (take.of == TakeOf::javaScript) state(stream, stateUnsentTakes) -= 1;
-    released(take);
+    if (take.owner == nullptr)
+      state(stream, stateUnsentTakes) -= 1;
+    else
+      take.owner->release(take.slot);
     stream.takes.pop_front();
   }
 }
 
 void Streams::forgetUnsent(Stream& stream) {
-  for (const Take& take : stream.takes) released(take);
+  for (const Take& take : stream.takes)
+    if (take.owner != nullptr) take.owner->release(take.slot);
   stream.unsent.clear();
   stream.takes.clear();
 }

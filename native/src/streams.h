@@ -12,17 +12,16 @@
 #include <string>
 #include <vector>
 
+#include "below.h"
 #include "wire.h"
 
-class ReadLane;
-class ReadRelay;
 class Streams;
 
-/// Whose pieces they are that were given together.
-enum class TakeOf : uint8_t { javaScript, lane, relay, header };
+/// Pieces that were given together.
 struct Take {
   size_t pieces;
-  TakeOf of;
+  /// null: JavaScript's.
+  Below* owner;
   /// The owner's number for it.
   uint32_t slot;
 };
@@ -50,10 +49,14 @@ struct Stream {
   /// The beginning of a header, to be read on behind it.
   unsigned char carry[wire::frameHeaderBytes];
   size_t carried = 0;
-  /// Of the payload behind the last header; and of which request of the relay's it is the answer, 0: of none.
+  /// Of the payload behind the last header; who takes it, null: JavaScript; and to where, null: nobody wants it any more.
   uint64_t bodyLeft = 0;
-  uint32_t relayed = 0;
-  /// Answers that the relay awaits from it.
+  Below* bodyOwner = nullptr;
+  uint32_t bodySlot = 0;
+  char* bodyAt = nullptr;
+  /// Of the last frame that JavaScript is to have.
+  uint64_t keptChunk = 0;
+  /// Answers that are awaited from it below JavaScript.
   uint32_t awaited = 0;
   /// How an NBD client wants its answers.
   bool isStructured = false;
@@ -66,6 +69,29 @@ struct Stream {
   bool isClosed = false;
   bool hasBytes = false;   // JavaScript has not been told of the last read yet
   bool hasProgress = false;
+
+  /// For whoever takes a header: its payload goes to that memory.
+  void takeBody(Below& owner, uint32_t slot, char* memory) {
+    bodyOwner = &owner;
+    bodySlot = slot;
+    bodyAt = memory;
+  }
+  /// Nobody wants what is still to come of it, if it is for that slot.
+  void dropBody(const Below& owner, uint32_t slot) {
+    if (bodyOwner == &owner && bodySlot == slot) bodyAt = nullptr;
+  }
+};
+
+/// Headers of frames on their way out.
+class Headers : public Below {
+ public:
+  uint32_t keep(const unsigned char* header);
+  void* at(uint32_t slot) { return headers_[slot].data(); }
+  void release(uint32_t slot) override { free_.push_back(slot); }
+
+ private:
+  std::deque<std::array<unsigned char, wire::frameHeaderBytes>> headers_;
+  std::vector<uint32_t> free_;
 };
 
 class Streams {
@@ -94,8 +120,12 @@ class Streams {
   void sendAppended();
   /// JavaScript is to have this request.
   void giveBack(Stream& stream, const unsigned char* header, size_t bytes);
-  ReadLane* lane = nullptr;
-  ReadRelay* relay = nullptr;
+  /// Who looks at frames, and at requests of NBD clients.
+  std::vector<Below*> belowFrames, belowRequests;
+  /// Something is to be told that no socket brings: the loop is not to sleep over it.
+  void hurry();
+  /// There is nothing to tell.
+  void calm();
 
   /// For the turn: whether there is something to tell, and as much of it as fits into the array.
   bool hasPending() const { return !pending_.empty(); }
@@ -118,12 +148,11 @@ class Streams {
   void onPoll(Stream& stream, int status, int events);
   void receive(Stream& stream, bool isBroken);
   size_t sift(Stream& stream, char* bytes, size_t length);
+  void bodyCame(Stream& stream, size_t length);
   void transmit(Stream& stream);
-  void released(const Take& take);
   /// Takes `bytes` off the front of what is unsent.
   void sent(Stream& stream, size_t bytes);
   void forgetUnsent(Stream& stream);
-  void hurry();
   void progressed(Stream& stream);
   void fail(Stream& stream, int error);
   void watch(Stream& stream);
@@ -141,9 +170,7 @@ class Streams {
   std::vector<uint32_t> free_;
   std::deque<Event> pending_;
   uint64_t serials_ = 0;
-  /// Headers on their way out.
-  std::deque<std::array<unsigned char, wire::frameHeaderBytes>> headers_;
-  std::vector<uint32_t> freeHeaders_;
+  Headers headers_;
   /// Streams on which something has been laid since `sendAppended`.
   std::vector<std::pair<uint32_t, uint64_t>> toSend_;
 };

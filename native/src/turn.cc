@@ -3,7 +3,6 @@
 #include "addon.h"
 #include "engine.h"
 #include "instance.h"
-#include "read-lane.h"
 #include "streams.h"
 
 Turn& Turn::of(Napi::Env env) {
@@ -29,11 +28,15 @@ void Turn::start(const Napi::CallbackInfo& info) {
 }
 
 void Turn::end() {
+  // The lanes go first: what they do not do themselves is told behind.
   if (engine != nullptr) engine->reap();
-  if (lane != nullptr) lane->submit();
+  if (engine != nullptr) engine->submitBegun();
   if (streams != nullptr) streams->sendAppended();
   for (;;) {
-    if ((engine == nullptr || !engine->hasEnded()) && (streams == nullptr || !streams->hasPending())) return;
+    if ((engine == nullptr || !engine->hasEnded()) && (streams == nullptr || !streams->hasPending())) {
+      if (streams != nullptr) streams->calm();
+      return;
+    }
     Napi::HandleScope scope(env_);
     const uint32_t completions = engine == nullptr ? 0 : engine->takeEnded();
     const uint32_t events = streams == nullptr ? 0 : streams->takePending();
@@ -51,7 +54,6 @@ void Turn::end() {
 void Turn::shutDown() {
   engine = nullptr;
   streams = nullptr;
-  lane = nullptr;
   context_ = nullptr;
   uv_check_stop(check_);
   uv_close(reinterpret_cast<uv_handle_t*>(check_), [](uv_handle_t* check) { delete reinterpret_cast<uv_check_t*>(check); });

@@ -7,7 +7,6 @@
 #include <memory>
 
 class Engine;
-class ReadLane;
 class Streams;
 
 class Turn {
@@ -21,8 +20,6 @@ class Turn {
   // Who has something to tell; each fills its own array with what fits and returns how much that is.
   Engine* engine = nullptr;
   Streams* streams = nullptr;
-  /// Goes before them: what it does not do itself is theirs to tell.
-  ReadLane* lane = nullptr;
 
  private:
   void end();

@@ -14,6 +14,8 @@ constexpr uint32_t chunkBytes = 1 << 20;
 constexpr size_t frameHeaderBytes = 64;
 constexpr uint32_t frameMagic = 0xb10c01;          // magic and version
 constexpr uint32_t readWord = frameMagic << 8 | 0x10;  // and the opcode
+constexpr uint32_t writeWord = frameMagic << 8 | 0x11;
+constexpr uint32_t copyWriteWord = frameMagic << 8 | 0x21;
 enum FrameAt {
   atFlags = 4,
   atRequestId = 8,

@@ -23,6 +23,7 @@ export const mutations = [
   'copy-without-the-lock',
   'read-past-unfinished-writes',
   'keep-passes-over-changes',
+  'forget-what-lanes-wrote',
   'give-passes-without-a-lease',
   'answer-before-the-index-has-the-chunk',
   'answer-FLUSH-after-a-loss',

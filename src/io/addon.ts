@@ -66,6 +66,21 @@ export interface Addon {
   readLaneStart(form: Float64Array, voids: Float64Array, tallies: Float64Array): void
   /** Gives the pass that the form describes. */
   readPassGive(): void
+  /** Once. `form` is what `writePassGive` reads, `tallies` the same as the read lane's. */
+  writeLaneStart(form: Float64Array, tallies: Float64Array): void
+  /** Whether there are passes for that file: direct ones, where the kernel has io_uring. */
+  writeLaneServes(handle: number): boolean
+  /** Gives the pass that the form describes; returns its number, or -1. */
+  writePassGive(): number
+  /** Ends a pass; the operation of the file engine that was named with it ends when it has. */
+  writePassEnd(pass: number): void
+  /** After its end: what waits for the other copy alone is not waited for any longer. */
+  writePassCut(pass: number): void
+  /** What it leaves unfinished, frame by frame, after it has ended; its number is another one's from then on. */
+  writePassTake(pass: number): Buffer
+  /** What has been carried out under it. */
+  writePassDone(pass: number): number
+  writePassReadUntil(pass: number, untilMs: number): void
   /** Once. `form` is what `readRoute` reads, `tallies` the same as the lane's. */
   readRelayStart(form: Float64Array, tallies: Float64Array): void
   /** Sets the route that the form describes. */

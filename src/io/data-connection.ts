@@ -8,6 +8,18 @@ import { systemClock } from './clock.js'
 import { DataCodec } from './data-codec.js'
 import { connectTimeoutMs, lingerMs, remoteOf, socketOptions } from './tcp-options.js'
 
+/** Whole frames, one behind the other. */
+export function* framesOf(bytes: Buffer): Generator<DataFrame> {
+  for (let at = 0; at < bytes.length; ) {
+    const frame = decodeHeader(bytes, at)
+    at += dataHeaderBytes
+    // The addon's frames have the payload of a request alone.
+    if (frame.bodyBytes > 0) frame.body = [bytes.subarray(at, at + frame.bodyBytes)]
+    at += frame.bodyBytes
+    yield frame
+  }
+}
+
 /** A data connection. What is sent in one turn leaves in one vectored write; what comes is parsed where it was read to. */
 export class DataConnection implements Connection<DataFrame>, ByteStreamOwner {
   readonly #codec = new DataCodec()
@@ -123,8 +135,8 @@ export class DataConnection implements Connection<DataFrame>, ByteStreamOwner {
 
   onProgress(): void {}
 
-  onReturned(headers: Buffer): void {
-    for (let at = 0; at < headers.length; at += dataHeaderBytes) this.#deliver(decodeHeader(headers, at))
+  onReturned(frames: Buffer): void {
+    for (const frame of framesOf(frames)) this.#deliver(frame)
   }
 
   // ----

@@ -63,21 +63,43 @@ export function queueOp(
   if (queuedCount === opsPerBatchMax) submitQueued()
 }
 
+/** An operation on no file, which the addon ends; returns its slot. */
+export function beginOp(done: () => void): number {
+  start()
+  const slot = freeSlots.pop() ?? dones.length
+  dones[slot] = done
+  owners[slot] = nobody
+  kept[slot] = noPieces
+  return slot
+}
+
+/** It has not begun after all. */
+export function takeOpBack(slot: number): void {
+  dones[slot] = null
+  owners[slot] = null
+  freeSlots.push(slot)
+}
+
+const nobody: OpOwner = { opEnded() {} }
+
 /** Hands over what is queued; for those who must not wait for the end of the turn. */
 export function submitQueued(): void {
   if (queuedCount === 0) return
-  if (!isStarted) {
-    // For comparisons and tests; where the kernel lets nobody have a ring, threads do all the work anyway.
-    addon.engineStart(submission, completions, wake, process.env.BLOCKMESH_FILE_ENGINE !== 'threads')
-    onCompletions(wake)
-    alignPayloads(addon.placeInPage)
-    isStarted = true
-  }
+  start()
   const count = queuedCount
   const pieces = queuedPieces
   queuedCount = 0
   queuedPieces = []
   addon.engineSubmit(count, pieces)
+}
+
+function start(): void {
+  if (isStarted) return
+  // For comparisons and tests; where the kernel lets nobody have a ring, threads do all the work anyway.
+  addon.engineStart(submission, completions, wake, process.env.BLOCKMESH_FILE_ENGINE !== 'threads')
+  onCompletions(wake)
+  alignPayloads(addon.placeInPage)
+  isStarted = true
 }
 
 function wake(count: number): void {

@@ -10,6 +10,7 @@ import { systemRandom } from './random.js'
 import { readPasses } from './read-passes.js'
 import { readRelay } from './read-relay.js'
 import { tcpLink } from './tcp-link.js'
+import { writePasses } from './write-passes.js'
 
 /** What a daemon stands on in a process of its own. Throws where the boot id cannot be read: lmdb needs it too. */
 export function realPorts({ logLevel, name }: { logLevel: LogLevel; name: string }): Ports {
@@ -22,6 +23,7 @@ export function realPorts({ logLevel, name }: { logLevel: LogLevel; name: string
     metaStores: lmdbStores,
     kernelNbd,
     readPasses,
+    writePasses,
     readRelay,
     log: openLog({ name, level: logLevel }),
     bootId: readBootId(),

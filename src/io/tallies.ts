@@ -1,9 +1,9 @@
 import { assert } from '../base/assert.js'
-import type { ReadTally } from '../ports/read-passes.js'
+import type { Tally } from '../ports/tally.js'
 
 const talliesMax = 16_384
 const numbersPerTally = 4
-const readingNow = 2
+const underWay = 2
 
 /** What the addon counts, see native/src/read-lane.cc and read-relay.cc; the first one is of everything. */
 export const tallies = new Float64Array(talliesMax * numbersPerTally)
@@ -11,18 +11,18 @@ let talliesNow = 0
 /** Places of tallies that were closed. */
 const closed: number[] = []
 
-export class SharedTally implements ReadTally {
+export class SharedTally implements Tally {
   /** Its place among the tallies. */
   readonly index = takePlace()
 
-  get reads(): number {
+  get ios(): number {
     return this.#number(0)
   }
-  get readBytes(): number {
+  get bytes(): number {
     return this.#number(1)
   }
-  get readingNow(): number {
-    return this.#number(readingNow)
+  get underWay(): number {
+    return this.#number(underWay)
   }
   get returned(): number {
     return this.#number(3)
@@ -37,7 +37,7 @@ export class SharedTally implements ReadTally {
 
 /** One that was closed and in which nothing is under way, from its beginning; or a new one. */
 function takePlace(): number {
-  const at = closed.findIndex(index => tallies[index * numbersPerTally + readingNow] === 0)
+  const at = closed.findIndex(index => tallies[index * numbersPerTally + underWay] === 0)
   if (at < 0) {
     assert(talliesNow < talliesMax, 'a process has fewer devices open, or volumes mapped, than there are tallies')
     return talliesNow++

@@ -7,6 +7,7 @@ import type { MetaStorePort } from './meta-store.js'
 import type { Random } from './random.js'
 import type { ReadPasses } from './read-passes.js'
 import type { ReadRelay } from './read-relay.js'
+import type { WritePasses } from './write-passes.js'
 
 /** What a daemon stands on: the real ones in a process, simulated ones in a test. */
 export interface Ports {
@@ -17,6 +18,7 @@ export interface Ports {
   metaStores: MetaStorePort
   kernelNbd: KernelNbd
   readPasses: ReadPasses
+  writePasses: WritePasses
   readRelay: ReadRelay
   log: Log
   /** /proc/sys/kernel/random/boot_id: names this boot of the host. */

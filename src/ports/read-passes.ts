@@ -1,18 +1,7 @@
 import type { DataFrame } from '../wire/data.js'
 import type { Disk } from './disk.js'
 import type { Connection } from './link.js'
-
-/** What was answered by passes. */
-export interface ReadTally {
-  readonly reads: number
-  readonly readBytes: number
-  /** Under way now. */
-  readonly readingNow: number
-  /** Came back, as the pass had become void, or the disk gave an error. */
-  readonly returned: number
-  /** Nothing more will be counted in it, but for the ends of what is under way. */
-  close(): void
-}
+import type { Tally } from './tally.js'
 
 /**
  * Reads that are answered below TypeScript. Whoever has answered a read may give a pass for more of the same chunk on the
@@ -31,12 +20,12 @@ export interface ReadPasses {
     disk: Disk,
     chunkAtBytes: number,
     untilMs: number,
-    tally: ReadTally,
+    tally: Tally,
   ): void
   /** Voids the passes of a chunk, and perhaps of others. */
   void(volume: number, chunk: number): void
   voidAll(): void
-  newTally(): ReadTally
+  newTally(): Tally
   /** Everything of this process. */
-  readonly total: ReadTally
+  readonly total: Tally
 }

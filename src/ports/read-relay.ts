@@ -1,12 +1,12 @@
 import type { DataFrame } from '../wire/data.js'
 import type { Connection } from './link.js'
-import type { ReadTally } from './read-passes.js'
+import type { Tally } from './tally.js'
 
 /** Where more reads of one chunk of a volume go, and what they say. */
 export interface ReadRoute
   extends Pick<DataFrame, 'pool' | 'slice' | 'epoch' | 'mapping' | 'volume' | 'chunk' | 'mapVersion'> {
   connection: Connection<DataFrame>
-  tally: ReadTally
+  tally: Tally
 }
 
 /**
@@ -19,5 +19,5 @@ export interface ReadRelay {
   takeBackAll(): void
   /** What has been under way for so long comes back. */
   takeBackOlder(thanMs: number): void
-  newTally(): ReadTally
+  newTally(): Tally
 }

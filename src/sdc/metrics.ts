@@ -46,7 +46,7 @@ function volumeSamples(volume: VolumeClient): MetricSample[] {
     counter(
       'reads_relayed_total',
       'of the read requests, those that the addon alone passed on',
-      stats.relayed.reads,
+      stats.relayed.ios,
       labels,
     ),
     counter('reads_returned_total', 'reads that the addon gave back undone', stats.relayed.returned, labels),

@@ -93,7 +93,7 @@ export class VolumeClient implements BlockBackend, PartOwner {
     return this.#closed
   }
   get requestsActive(): number {
-    return this.#active.size + this.stats.relayed.readingNow
+    return this.#active.size + this.stats.relayed.underWay
   }
   get requestsThrottled(): number {
     return this.#gate.queueLength

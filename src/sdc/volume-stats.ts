@@ -1,4 +1,4 @@
-import type { ReadTally } from '../ports/index.js'
+import type { Tally } from '../ports/index.js'
 import type { IoKind } from './io-request.js'
 
 /** Counts of one volume since the mapping was first served by this process. */
@@ -13,7 +13,7 @@ export class VolumeStats {
   zeroChunks = 0
 
   /** `relayed`: the reads that this process has only passed on. */
-  constructor(readonly relayed: ReadTally) {}
+  constructor(readonly relayed: Tally) {}
 
   count(kind: IoKind, lengthBytes: number): void {
     this.#requests[kind]++
@@ -21,10 +21,10 @@ export class VolumeStats {
   }
 
   requests(kind: IoKind): number {
-    return this.#requests[kind] + (kind === 'read' ? this.relayed.reads : 0)
+    return this.#requests[kind] + (kind === 'read' ? this.relayed.ios : 0)
   }
 
   bytes(kind: IoKind): number {
-    return this.#bytes[kind] + (kind === 'read' ? this.relayed.readBytes : 0)
+    return this.#bytes[kind] + (kind === 'read' ? this.relayed.bytes : 0)
   }
 }

@@ -1,7 +1,7 @@
 import type { DeviceId } from '../base/ids.js'
 import { MapRing, SdsView } from '../core/sds/index.js'
 import { type ClusterMap, emptyMap, type MapDelta } from '../model/index.js'
-import type { Clock, Link, Log, ReadPasses } from '../ports/index.js'
+import type { Clock, Link, Log, ReadPasses, Tally, WritePasses } from '../ports/index.js'
 import { SdsCounters } from './counters.js'
 import type { Drains } from './drains.js'
 import type { Leases } from './leases.js'
@@ -24,6 +24,8 @@ export class SdsContext {
   /** The MDM has confirmed this process, and the map that says so is here. Until then nothing is served. */
   isServing = false
   isStopping = false
+  /** What was carried out under passes: writes of clients, and of primaries to copies here. */
+  readonly lanes: { writes: Tally; copies: Tally }
   peers!: Peers
   leases!: Leases
   drains!: Drains
@@ -39,5 +41,12 @@ export class SdsContext {
     readonly link: Link,
     readonly log: Log,
     readonly passes: ReadPasses,
-  ) {}
+    readonly writePasses: WritePasses,
+  ) {
+    this.lanes = { writes: writePasses.newTally(), copies: writePasses.newTally() }
+  }
+
+  callBackLanes(): void {
+    for (const device of this.devices.values()) device.callBackLanes()
+  }
 }

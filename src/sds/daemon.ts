@@ -68,12 +68,12 @@ class SdsDaemon implements Daemon {
     readonly state: SdsState,
     earlierLeaseMs: number,
   ) {
-    const { clock, link, log, random, readPasses } = ports
+    const { clock, link, log, random, readPasses, writePasses } = ports
     this.failed = new Promise(resolve => {
       this.#fail = resolve
     })
     this.#processId = random.hex(16)
-    this.#context = new SdsContext(clock, link, log, readPasses)
+    this.#context = new SdsContext(clock, link, log, readPasses, writePasses)
     this.#context.systemId = state.systemId
     this.#context.tables = () => this.#mdm.map.tables
     this.#context.takeChanges = deltas => void this.#mdm.offerDeltas(deltas)
@@ -225,7 +225,10 @@ class SdsDaemon implements Daemon {
     if (isServing === this.#context.isServing) return
     this.#context.isServing = isServing
     this.ports.log.info(isServing ? 'sds.serving' : 'sds.mute', { sdsId, incarnation, version: this.#mdm.map.version })
-    if (!isServing) return
+    if (!isServing) {
+      this.#context.callBackLanes()
+      return
+    }
     this.#context.leases.serving()
     for (const resync of this.#resyncs.values()) resync.update()
     this.#endpoint.unpark()

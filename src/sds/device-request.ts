@@ -39,11 +39,20 @@ export abstract class DeviceRequest implements LockRequest, Listed<DeviceRequest
   ) {}
 
   abstract lockGranted(): void
+  /** Somebody waits for what this one holds. */
+  lockWanted(): void {}
   /** For planted bugs: the request meets nobody. */
   protected lockAlone(): void {
     this.#alone = -(2 ** 52) + aloneNext++
   }
   #alone = 0
+
+  /** For what another one has begun and leaves to this one, with `end`: the lock is held as soon as that one has ended. */
+  inherit(offset: number, length: number): void {
+    askRange(this, chunkKey(this.volume, this.chunk), offset, length, false)
+    this.device.active.add(this)
+    this.#isHolding = true
+  }
   /** The configuration changed while the request holds or waits for its lock. */
   mapChanged(): void {}
 
@@ -84,10 +93,13 @@ export abstract class DeviceRequest implements LockRequest, Listed<DeviceRequest
   }
 
   /** Lets go of the lock. Once. */
-  protected end(): void {
+  protected end(heirs: readonly DeviceRequest[] = []): void {
     assert(this.#isHolding, 'a request ends once')
     this.#isHolding = false
-    this.device.locks.release(this, !this.lockShared && this.device.store.has(this.volume, this.chunk))
+    const isAllocated = !this.lockShared && this.device.store.has(this.volume, this.chunk)
+    this.device.locks.release(this, isAllocated, heirs)
+    // One that is granted may end at once, and another one be granted for that.
+    for (const heir of heirs.filter(({ lockWaits }) => lockWaits === 0)) heir.lockGranted()
     if (this.isApplication) this.device.applicationEnded(this.lockWantTo - this.lockWantFrom)
     this.device.finished(this)
     this.gate?.requestEnded()

@@ -131,10 +131,11 @@ export class DeviceShelf {
       onFailed: reason => {
         context.log.error('sds.device-failed', { path: disk.path, reason })
         context.reportDevices()
+        context.devices.get(store.deviceId)?.callBackLanes()
       },
       onUnreserved: error => context.log.warn('sds.index-unreserved', { path: disk.path, reason: error.message }),
     })
-    const device = new OwnDevice(store, context.passes)
+    const device = new OwnDevice(store, context.passes, context.writePasses)
     context.devices.set(device.id, device)
     this.problems.delete(device.id)
     const { cleanStop, sameBoot } = store.opened
@@ -225,9 +226,11 @@ export class DeviceShelf {
     this.options.context.devices.delete(device.id)
     this.options.context.passes.voidAll()
     this.options.onClosed(device)
+    device.callBackLanes()
     await new Promise<void>(resolve => device.whenIdle(resolve))
     await device.store.close()
-    device.byPass.close()
+    device.readsByPass.close()
+    device.writesByPass.close()
   }
 
   async #release(deviceId: DeviceId): Promise<SdsAnswers['releaseDevice']> {

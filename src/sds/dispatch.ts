@@ -112,6 +112,8 @@ function admit(session: Session, frame: DataFrame, untilMs: number | null): void
 }
 
 function park(session: Session, frame: DataFrame): void {
+  // Nothing may overtake it below TypeScript.
+  session.device.callBackLanes(lane => lane.session === session)
   session.context.counters.parked++
   session.parked.push({ frame, untilMs: session.context.clock.nowMs() + parkMsMax })
 }

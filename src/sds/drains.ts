@@ -47,6 +47,8 @@ export class Drains {
     }
     for (const [key, drain] of mine) this.#drains.set(key, drain)
     this.context.passes.voidAll()
+    for (const device of new Set([...mine.values()].map(({ device }) => device)))
+      device.callBackLanes(({ slice }) => mine.get(sliceKey(slice.pool, slice.record.slice))?.record === slice.record)
     clock.setTimer(forMs, () => this.#forget(mine, mine.keys()))
     const endMs = clock.nowMs() + forMs / 2
     return new Promise(resolve => {

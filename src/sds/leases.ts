@@ -214,6 +214,7 @@ export class Leases implements LeaseOwner {
     this.#peers.clear()
     this.#held.clear()
     this.context.passes.voidAll()
+    this.context.callBackLanes()
     this.#refreshPartners()
   }
 
@@ -222,7 +223,8 @@ export class Leases implements LeaseOwner {
     this.#askAll()
   }
 
-  renewed(): void {
+  renewed(sds: number): void {
+    for (const device of this.context.devices.values()) for (const lane of device.lanes) lane.leaseRenewed(sds)
     for (const waiter of [...this.#waiters]) if (this.#waiters.has(waiter)) waiter.leaseRenewed()
   }
 

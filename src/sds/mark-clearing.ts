@@ -94,7 +94,7 @@ export class MarkClearing {
 
   #mayBegin(): boolean {
     if (this.#jobs > 0 || !this.context.isServing || this.device.store.failed !== null) return false
-    if (this.device.active.size <= activeMax || ++this.#roundsLeftOut > roundsLeftOutMax) {
+    if (this.device.active.size - this.device.lanes.size <= activeMax || ++this.#roundsLeftOut > roundsLeftOutMax) {
       this.#roundsLeftOut = 0
       return true
     }

@@ -10,14 +10,23 @@ export function sdsMetrics(
   endpoint: DataEndpoint,
   resyncs: ReadonlyMap<DeviceId, Resync>,
 ): MetricSample[] {
-  const { counters, passes } = context
-  const reads = counters.reads + passes.total.reads
-  const readBytes = counters.readBytes + passes.total.readBytes
-  const samples = counterSamples({ ...counters, reads, readBytes })
+  const { counters, passes, lanes } = context
+  const samples = counterSamples({
+    ...counters,
+    reads: counters.reads + passes.total.ios,
+    readBytes: counters.readBytes + passes.total.bytes,
+    writes: counters.writes + lanes.writes.ios,
+    writeBytes: counters.writeBytes + lanes.writes.bytes,
+    copyWrites: counters.copyWrites + lanes.copies.ios,
+  })
   const counter = (name: string, help: string, value: number) =>
     samples.push({ name: `blockmesh_sds_${name}_total`, help, kind: 'counter', value })
-  counter('reads_by_pass', 'Of the client reads, those answered by the addon alone', passes.total.reads)
+  counter('reads_by_pass', 'Of the client reads, those answered by the addon alone', passes.total.ios)
   counter('reads_returned', 'Reads begun by the addon and decided anew, as something changed', passes.total.returned)
+  counter('writes_by_pass', 'Of the client writes, those carried out by the addon alone', lanes.writes.ios)
+  counter('copies_by_pass', 'Of the changes for other primaries, those carried out by the addon', lanes.copies.ios)
+  const returned = lanes.writes.returned + lanes.copies.returned
+  counter('writes_unfinished', 'Writes begun by the addon and finished by others, as something changed', returned)
   const gauge = (name: string, help: string, value: number, labels?: Record<string, string>) =>
     samples.push({ name: `blockmesh_sds_${name}`, help, kind: 'gauge', value, ...(labels ? { labels } : {}) })
   gauge('serving', '1 while the MDM has confirmed this process', context.isServing ? 1 : 0)

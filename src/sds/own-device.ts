@@ -1,8 +1,10 @@
 import { type DeviceId, numberOfId, sameId } from '../base/ids.js'
+import { mutate } from '../base/mutation.js'
 import { RangeLocks, sliceKey } from '../core/sds/index.js'
 import type { SliceRecord } from '../model/index.js'
-import type { ReadPasses, ReadTally } from '../ports/index.js'
+import type { ReadPasses, Tally, WritePasses } from '../ports/index.js'
 import type { DeviceRequest } from './device-request.js'
+import type { Lane } from './lane.js'
 import { RequestList } from './request-list.js'
 import type { DeviceStore } from './store/device-store.js'
 
@@ -30,15 +32,21 @@ export class OwnDevice {
   #appIos = 0
   #appBytes = 0
   /** What was read by passes besides. */
-  readonly byPass: ReadTally
+  readonly readsByPass: Tally
+  /** What primaries wrote to copies here by passes, and who keeps chunks for that. */
+  readonly writesByPass: Tally
+  readonly lanes = new Set<Lane>()
   readonly #idle: (() => void)[] = []
 
   constructor(
     readonly store: DeviceStore,
     readonly passes: ReadPasses,
+    writePasses: WritePasses,
   ) {
     this.id = sameId(store.deviceId)
-    this.byPass = passes.newTally()
+    this.readsByPass = passes.newTally()
+    this.writesByPass = writePasses.newTally()
+    store.writesByPass = () => (mutate('forget-what-lanes-wrote') ? 0 : this.writesByPass.ios)
   }
 
   get number(): number {
@@ -52,10 +60,10 @@ export class OwnDevice {
   }
 
   get appIos(): number {
-    return this.#appIos + this.byPass.reads
+    return this.#appIos + this.readsByPass.ios + this.writesByPass.ios
   }
   get appBytes(): number {
-    return this.#appBytes + this.byPass.readBytes
+    return this.#appBytes + this.readsByPass.bytes + this.writesByPass.bytes
   }
   applicationEnded(lengthBytes: number): void {
     this.#appIos++
@@ -65,7 +73,7 @@ export class OwnDevice {
   /** An application waits for something here. */
   get isInUse(): boolean {
     for (const { isApplication } of this.active) if (isApplication) return true
-    return this.byPass.readingNow > 0
+    return this.readsByPass.underWay + this.writesByPass.underWay > 0
   }
 
   isBusyWith(volume: number): boolean {
@@ -78,6 +86,11 @@ export class OwnDevice {
     const keys = new Set<number>()
     for (const request of this.active) if (!request.lockShared) keys.add(request.lockKey)
     return keys
+  }
+
+  /** Lanes of that kind, or all. */
+  callBackLanes(isMeant: (lane: Lane) => boolean = () => true): void {
+    for (const lane of this.lanes) if (isMeant(lane)) lane.callBack()
   }
 
   /** Calls back once nothing is under way. */

@@ -10,6 +10,8 @@ import type { SdsContext } from './context.js'
 import { encodeDeltas, parseDeltas } from './map-changes.js'
 import { type CopySend, linkLost, type Peers } from './replicas.js'
 
+/** From here on request ids are those of writes below TypeScript, see native/src/write-lane.cc. */
+const laneIdsFrom = 2 ** 31
 const backoffMsMin = 50
 const backoffMsMax = 2_000
 const retryMs = 200
@@ -44,6 +46,10 @@ export class Peer {
 
   get isUp(): boolean {
     return this.#isUp
+  }
+  /** Of the session; null: there is none. */
+  get upConnection(): Connection<DataFrame> | null {
+    return this.#isUp ? this.#connection : null
   }
   get outstandingNow(): number {
     return this.#outstanding.size
@@ -139,15 +145,15 @@ export class Peer {
 
   /** What is outstanding, in the order in which it was sent. */
   #inOrder(): CopySend[] {
-    const age = (send: CopySend) => (this.#nextId - send.frame.requestId) >>> 0
+    const age = (send: CopySend) => (this.#nextId - send.frame.requestId + laneIdsFrom) % laneIdsFrom
     return this.#outstanding.values().sort((a, b) => age(b) - age(a))
   }
 
   #number(send: CopySend): void {
     if (this.#outstanding.get(send.frame.requestId) === send) this.#outstanding.delete(send.frame.requestId)
     const requestId = this.#nextId
-    this.#nextId = this.#nextId === 0xffffffff ? 1 : this.#nextId + 1
-    assert(this.#outstanding.get(requestId) === undefined, 'requestIds come round only after 2^32 requests')
+    this.#nextId = this.#nextId === laneIdsFrom - 1 ? 1 : this.#nextId + 1
+    assert(this.#outstanding.get(requestId) === undefined, 'requestIds come round only after 2^31 requests')
     send.frame.requestId = requestId
     send.frame.mapVersion = this.context.view.version
     this.#outstanding.set(requestId, send)
@@ -171,6 +177,10 @@ export class Peer {
     if ((frame.flags & frameFlags.reply) === 0) return
     if (frame.opcode === opcodes.hello) {
       this.#welcomed(frame)
+      return
+    }
+    if (frame.requestId >= laneIdsFrom) {
+      this.#laneRefused(frame)
       return
     }
     const send = this.#outstanding.get(frame.requestId)
@@ -199,6 +209,13 @@ export class Peer {
   #refusedStale(send: CopySend, frame: DataFrame): void {
     this.sendLater(send)
     const deltas = parseDeltas(frame.body)
+    if (deltas !== null && deltas.length > 0) this.context.takeChanges(deltas)
+  }
+
+  /** The lane hands its write over by itself. */
+  #laneRefused(frame: DataFrame): void {
+    if (frame.status === errorTable.NO_SESSION.wire) this.#drop('the session was ended by the other side')
+    const deltas = frame.status === errorTable.STALE_EPOCH.wire ? parseDeltas(frame.body) : null
     if (deltas !== null && deltas.length > 0) this.context.takeChanges(deltas)
   }
 

@@ -7,6 +7,7 @@ import { type DataFrame, frameFlags, makeCopyFrame, opcodes } from '../wire/data
 import { releasePieces } from '../wire/payload-memory.js'
 import { checkClientRequest } from './admission.js'
 import { DeviceRequest } from './device-request.js'
+import { isWorthLane, Lane } from './lane.js'
 import type { LeaseWaiter } from './leases.js'
 import type { CopyOwner, CopySend } from './replicas.js'
 import type { Session } from './session.js'
@@ -38,6 +39,9 @@ export class PrimaryChange extends DeviceRequest implements CopyOwner, LeaseWait
   #lostTo: ErrorCode | null = null
   /** The chunk had no slot before this change. */
   #isFirst = false
+  #isGoingOn = false
+  /** The chunk is changed again and again. */
+  #isWorthLane = false
   /** A sending may still be on its way with the payload. */
   #wasAbandoned = false
 
@@ -54,9 +58,16 @@ export class PrimaryChange extends DeviceRequest implements CopyOwner, LeaseWait
     this.beginExclusive(this.frame.offset, this.frame.length)
   }
 
+  /** It was begun by a lane, and is the heir of that: whatever was removed meanwhile, all copies get it. */
+  goOn(): this {
+    this.#isGoingOn = true
+    this.inherit(this.frame.offset, this.frame.length)
+    return this
+  }
+
   override lockGranted(): void {
     const { context } = this.session
-    const verdict = checkClientRequest(context, this.session, this.frame)
+    const verdict = this.#isGoingOn ? this.#mayGoOn() : checkClientRequest(context, this.session, this.frame)
     if (verdict !== 'admit') {
       this.#refuse(verdict === 'park' ? 'NOT_READY' : verdict)
       return
@@ -68,6 +79,7 @@ export class PrimaryChange extends DeviceRequest implements CopyOwner, LeaseWait
       this.#answerNothing()
       return
     }
+    this.#isWorthLane = this.#deed === 'write' && !this.#isGoingOn && isWorthLane(this.session, this.frame)
     if (!isAllocated && this.#deed !== 'remove') {
       assert(this.holdsWholeChunk, 'a chunk is allocated under a lock of the whole chunk')
       const kind = context.view.volumes.get(volume)!.thick ? 'thick' : 'thin'
@@ -81,6 +93,19 @@ export class PrimaryChange extends DeviceRequest implements CopyOwner, LeaseWait
     this.#record = context.view.record(pool, slice)
     this.#sendToCopies()
     this.#applyHere()
+  }
+
+  /** Of what was begun under the record of the frame. */
+  #mayGoOn(): 'admit' | ErrorCode {
+    const { context } = this.session
+    const { pool, slice, epoch } = this.frame
+    const record = context.view.record(pool, slice)
+    if (record?.primary !== this.device.id || context.leases.wasAwaySince(pool, slice, epoch)) {
+      // What another primary did in between must not be overwritten by what it never had.
+      if (record !== undefined) noteUnsound(context, this.device, record)
+      return 'STALE_EPOCH'
+    }
+    return context.view.volumes.has(this.volume) ? 'admit' : 'NOT_MAPPED'
   }
 
   /** That nothing is to be done was read from the own copy, and is answered like a read: with the leases. */
@@ -246,6 +271,8 @@ export class PrimaryChange extends DeviceRequest implements CopyOwner, LeaseWait
     // The device and all copies have it: nobody looks at the payload any more.
     if (!this.#wasAbandoned) releasePieces(this.frame.body)
     this.end()
+    if (this.#isWorthLane)
+      Lane.open(this.session, this.frame, (session, frame) => new PrimaryChange(session, frame).goOn())
   }
 
   #refuse(code: ErrorCode): void {

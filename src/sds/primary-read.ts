@@ -135,6 +135,6 @@ export class PrimaryRead extends DeviceRequest implements CopyOwner, LeaseWaiter
     if (place === null || !device.locks.areShared(this.lockKey)) return
     if (checkArrival(context, session, frame) !== 'admit') return
     const untilMs = context.leases.heldUntilMs(context.view.record(frame.pool, frame.slice)!)
-    context.passes.give(session.connection, frame, place.disk, place.offsetBytes, untilMs, device.byPass)
+    context.passes.give(session.connection, frame, place.disk, place.offsetBytes, untilMs, device.readsByPass)
   }
 }

@@ -6,12 +6,17 @@ import { type DataFrame, frameFlags, opcodes } from '../wire/data.js'
 import { releasePieces, takePayload } from '../wire/payload-memory.js'
 import { checkCopyRequest } from './admission.js'
 import { DeviceRequest } from './device-request.js'
+import { isWorthLane, Lane } from './lane.js'
 import type { Session } from './session.js'
 import type { StoreDone, StoreError } from './store/device-store.js'
 import { codeOfStoreError } from './store-error.js'
 
 /** A primary's change on this copy. Whatever its role, a copy orders what touches its disk by its own range locks. */
 export class CopyChange extends DeviceRequest {
+  #isGoingOn = false
+  /** The chunk is changed again and again. */
+  #isWorthLane = false
+
   constructor(
     readonly session: Session,
     readonly frame: DataFrame,
@@ -25,9 +30,16 @@ export class CopyChange extends DeviceRequest {
     this.beginExclusive(this.frame.offset, this.frame.length)
   }
 
+  /** It was begun by a lane, and is the heir of that. */
+  goOn(): this {
+    this.#isGoingOn = true
+    this.inherit(this.frame.offset, this.frame.length)
+    return this
+  }
+
   override lockGranted(): void {
     const { context } = this.session
-    const verdict = checkCopyRequest(context, this.session, this.frame)
+    const verdict = this.#isGoingOn ? 'admit' : checkCopyRequest(context, this.session, this.frame)
     if (verdict !== 'admit') {
       this.#refuse(verdict === 'park' ? 'NOT_READY' : verdict)
       return
@@ -50,8 +62,10 @@ export class CopyChange extends DeviceRequest {
         return
       }
     }
-    if (opcode === opcodes.copyWrite) store.write(volume, chunk, offset, body, done)
-    else store.zero(volume, chunk, offset, length, done)
+    if (opcode === opcodes.copyWrite) {
+      this.#isWorthLane = !this.#isGoingOn && isWorthLane(this.session, this.frame)
+      store.write(volume, chunk, offset, body, done)
+    } else store.zero(volume, chunk, offset, length, done)
   }
 
   /** Filling a joining copy may use the spare, and so may the new writes that it gets meanwhile. */
@@ -84,6 +98,8 @@ export class CopyChange extends DeviceRequest {
     // The device has it: nobody looks at the payload any more.
     releasePieces(this.frame.body)
     this.end()
+    if (this.#isWorthLane)
+      Lane.open(this.session, this.frame, (session, frame) => new CopyChange(session, frame).goOn())
   }
 
   #refuse(code: ErrorCode): void {

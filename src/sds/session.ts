@@ -67,6 +67,12 @@ export class Session {
     this.connection.pause()
   }
 
+  /** What a lane has begun is to be finished and answered as if it had arrived. */
+  handedOver(frame: DataFrame): void {
+    this.#unanswered++
+    this.#unansweredBytes += weightOf(frame)
+  }
+
   get #isFull(): boolean {
     return this.#unanswered >= requestsHigh || this.#unansweredBytes >= bytesHigh
   }
@@ -97,6 +103,7 @@ export class Session {
     this.parked = []
     this.#backlog = []
     this.connection.close()
+    this.device.callBackLanes(lane => lane.session === this)
     this.context.counters.sessionsEnded++
   }
 

@@ -26,6 +26,7 @@ export function leadsAnother({ devices }: SdsContext, map: ClusterMap): boolean 
  */
 export async function stopDevices(context: SdsContext, endpoint: DataEndpoint): Promise<void> {
   const { clock, devices, peers, log } = context
+  context.callBackLanes()
   await endpoint.stopAccepting()
   await until(clock, () => ![...devices.values()].some(hasClientWork), drainMsMax)
   // SDSs that stop together finish each other's writes: nobody goes while another one still sends.

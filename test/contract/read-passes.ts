@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
 import { KiB, MiB } from '../../src/base/units.js'
-import type { Clock, Connection, Disk, DiskPort, Link, ReadPasses, ReadTally } from '../../src/ports/index.js'
+import type { Clock, Connection, Disk, DiskPort, Link, ReadPasses, Tally } from '../../src/ports/index.js'
 import { type DataFrame, frameFlags, makeFrame, makeReply, opcodes } from '../../src/wire/data.js'
 
 export interface PassesSetUp {
@@ -31,7 +31,7 @@ class Scene {
   server!: Connection<DataFrame>
   client!: Connection<DataFrame>
   disk!: Disk
-  tally!: ReadTally
+  tally!: Tally
   react: (message: DataFrame) => void = () => {}
 
   constructor(readonly setUp: PassesSetUp) {}
@@ -132,8 +132,8 @@ export function readPassesContract(name: string, setUp: (t: Test) => PassesSetUp
       tally,
       setUp: { passes },
     } = scene
-    t.match(tally, { reads: 4, readBytes: 4096 + 65_536 + 8192 + 128 * KiB, readingNow: 0, returned: 0 })
-    t.ok(passes.total.reads >= 4)
+    t.match(tally, { ios: 4, bytes: 4096 + 65_536 + 8192 + 128 * KiB, underWay: 0, returned: 0 })
+    t.ok(passes.total.ios >= 4)
   })
 
   t.test(`${name}: a pass is for reads of one chunk in one epoch under one mapping, on one connection`, async t => {
@@ -148,7 +148,7 @@ export function readPassesContract(name: string, setUp: (t: Test) => PassesSetUp
     await scene.asMessage(t, read(id++, 0, 0), 'nothing to read')
     await scene.asMessage(t, read(id++, MiB - 4096, 8192), 'beyond the chunk')
     await scene.asMessage(t, read(id++, 2 ** 32 - 4096, 8192), 'far beyond the chunk')
-    t.equal(scene.tally.reads, 0)
+    t.equal(scene.tally.ios, 0)
     scene.client.send(read(id, 0, 4096))
     t.equal((await scene.answered(id)).status, 0)
   })
@@ -209,7 +209,7 @@ export function readPassesContract(name: string, setUp: (t: Test) => PassesSetUp
     let isOver = false
     const spoil = () => {
       if (isOver) return
-      if (scene.tally.readingNow > 0) passes.void(place.volume, place.chunk)
+      if (scene.tally.underWay > 0) passes.void(place.volume, place.chunk)
       clock.setTimer(1, spoil)
     }
     spoil()
@@ -221,16 +221,16 @@ export function readPassesContract(name: string, setUp: (t: Test) => PassesSetUp
     }
     isOver = true
     for (const answer of scene.answers.values()) if (!isWhatTheDiskHas(answer)) t.fail(`${answer.requestId} is wrong`)
-    t.equal(scene.tally.reads + scene.messages.length, all)
-    t.ok(scene.tally.reads > 0)
-    t.equal(scene.tally.readingNow, 0)
+    t.equal(scene.tally.ios + scene.messages.length, all)
+    t.ok(scene.tally.ios > 0)
+    t.equal(scene.tally.underWay, 0)
   })
 
   t.test(`${name}: a read that the disk cannot do comes as a message`, async t => {
     const scene = await Scene.make(t, setUp(t))
     scene.give({ atBytes: diskBytes })
     await scene.asMessage(t, read(1, 0, 4096), 'beyond the end of the disk')
-    t.match(scene.tally, { reads: 0, returned: 1, readingNow: 0 })
+    t.match(scene.tally, { ios: 0, returned: 1, underWay: 0 })
   })
 
   t.test(`${name}: a connection that ends takes its reads with it, and nobody else's`, async t => {
@@ -240,7 +240,7 @@ export function readPassesContract(name: string, setUp: (t: Test) => PassesSetUp
     for (let id = 0; id < 64; id++) scene.client.send(read(id, 4096 * id, 4096))
     await until(() => scene.answers.size > 0)
     scene.server.close(true)
-    await until(() => scene.tally.readingNow === 0)
+    await until(() => scene.tally.underWay === 0)
     await pause()
     const other = await Scene.make(t, { ...scene.setUp, path: `${scene.setUp.path}-2` })
     await other.asMessage(t, read(1, 0, 4096), 'the pass was for the connection before')
@@ -257,7 +257,7 @@ export function readPassesContract(name: string, setUp: (t: Test) => PassesSetUp
     t.ok(scene.answers.size < all)
     scene.client.resume()
     await scene.setUp.until(() => scene.answers.size === all)
-    t.equal(scene.tally.reads + scene.messages.length, all)
-    t.ok(scene.tally.reads > 0)
+    t.equal(scene.tally.ios + scene.messages.length, all)
+    t.ok(scene.tally.ios > 0)
   })
 }

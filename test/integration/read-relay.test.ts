@@ -164,9 +164,9 @@ for (const structured of [false, true])
       }
       t.equal(scene.ownReads, 1)
       t.match(scene.backend.tally, {
-        reads: 5,
-        readBytes: 4096 + 512 + 4096 + MiB + 300_032,
-        readingNow: 0,
+        ios: 5,
+        bytes: 4096 + 512 + 4096 + MiB + 300_032,
+        underWay: 0,
         returned: 0,
       })
       t.same(scene.heard, [])
@@ -228,7 +228,7 @@ t.test('answers come in any order and pieces, between those of sessions', async 
     }
   }
   t.equal(offsets.size, 0)
-  t.ok(scene.backend.tally.reads >= all)
+  t.ok(scene.backend.tally.ios >= all)
   await until(() => scene.heard.length >= all)
   t.ok(scene.heard.every(({ body, requestId }) => body[0]!.length === requestId))
 })
@@ -266,7 +266,7 @@ t.test('what the SDS refuses, or answers with too little, comes to the backend',
     const answer = scene.heard.shift()!
     t.ok(answer.requestId >= 2 ** 31 && answer.flags === 1, 'the session hears what was answered')
   }
-  t.match(scene.backend.tally, { reads: 0, returned: 4, readingNow: 0 })
+  t.match(scene.backend.tally, { ios: 0, returned: 4, underWay: 0 })
 })
 
 t.test('an answer that the relay does not await is the session’s, whatever its id', async t => {
@@ -291,12 +291,12 @@ t.test('what is taken back is answered by the backend, and its late answer by no
   for (let i = 0; i < 20; i++) offsets.set(scene.ask(i * blockBytes), i * blockBytes)
   await until(() => scene.asked.length === 20)
   readRelay.takeBackOlder(60_000)
-  t.equal(scene.backend.tally.readingNow, 20, 'they are not that old')
+  t.equal(scene.backend.tally.underWay, 20, 'they are not that old')
   // Half of an answer is there.
   scene.reply(scene.asked.splice(0, 1))
   offsets.delete(await scene.answer(cookie => offsets.get(cookie)!))
   readRelay.takeBackAll()
-  t.equal(scene.backend.tally.readingNow, 0)
+  t.equal(scene.backend.tally.underWay, 0)
   await answersTo(t, scene, offsets)
   t.equal(scene.ownReads, 20)
   scene.reply()
@@ -323,7 +323,7 @@ t.test('an SDS gets no more before it has answered, not of what was taken back e
   await until(() => scene.asked.length === awaitedMax)
   while (offsets.size > awaitedMax) t.ok(offsets.delete(await scene.answer(cookie => offsets.get(cookie)!, 512)))
   readRelay.takeBackOlder(0)
-  t.equal(scene.backend.tally.readingNow, 0)
+  t.equal(scene.backend.tally.underWay, 0)
   await answersTo(t, scene, offsets, 512)
   askMany(50)
   await answersTo(t, scene, offsets, 512)
@@ -378,7 +378,7 @@ t.test('when the connection to the SDS ends, its reads come to the backend', asy
   for (let i = 0; i < 20; i++) offsets.set(scene.ask(i * blockBytes), i * blockBytes)
   await until(() => scene.asked.length === 20)
   scene.reply(scene.asked.splice(5, 3))
-  await until(() => scene.backend.tally.reads === 3)
+  await until(() => scene.backend.tally.ios === 3)
   scene.backend.connection = null
   scene.toSds.close(true)
   await answersTo(t, scene, offsets)
@@ -415,7 +415,7 @@ t.test('whoever closes a client waits until what was answered below has left', a
   for (let i = 0; i < 4; i++) offsets.set(scene.ask(0, MiB), 0)
   await until(() => scene.asked.length === 4)
   scene.reply()
-  await until(() => scene.backend.tally.reads === 4)
+  await until(() => scene.backend.tally.ios === 4)
   t.equal(scene.served.requestsInFlight, 0)
   const closed = scene.served.close()
   // Longer than it would be waited for if everything had left.
@@ -434,7 +434,7 @@ t.test('a client that is gone leaves nothing behind', async t => {
   await until(() => scene.asked.length === 20)
   scene.client.hangUp()
   await scene.served.closed
-  t.equal(scene.backend.tally.readingNow, 0)
+  t.equal(scene.backend.tally.underWay, 0)
   scene.reply()
   scene.sds.send(makeFrame({ opcode: opcodes.ping, flags: 1, requestId: 1 }))
   await until(() => scene.heard.length === 1)

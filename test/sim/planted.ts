@@ -168,6 +168,19 @@ export const planted: { [M in Mutation]?: Planted } = {
   },
   'read-past-unfinished-writes': { focus: halfDone, seedsMax: 30 },
   'keep-passes-over-changes': { focus: halfDone, seedsMax: 30 },
+  'forget-what-lanes-wrote': {
+    focus: {
+      ...alone,
+      hotChunks: 1,
+      depth: 1,
+      thinkMs: 5,
+      wholePercent: 0,
+      requestsMax: 3_000,
+      faultEveryMs: 900,
+      faults: ['power-all'],
+    },
+    seedsMax: 20,
+  },
   'drop-the-write-intent-mark': {
     focus: { ...alone, thinkMs: 100, marksIdleMs: 100, faultEveryMs: 1_200, faults: ['die-half-done'] },
     seedsMax: 10,

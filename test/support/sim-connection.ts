@@ -47,7 +47,9 @@ export class SimEnd<Message> implements Connection<Message> {
   peer: SimEnd<Message> | null = null
   handlers: ConnectionHandlers<Message> | null = null
   /** True: the message is not for the handlers. */
-  intercept: ((message: Message) => boolean) | null = null
+  /** Whoever is below the handlers. */
+  readonly #closeHearers: (() => void)[] = []
+  readonly intercepts: ((message: Message) => boolean)[] = []
   readonly #parser
   #memory: ReceiveMemory | null = null
   #state: 'connecting' | 'up' | 'closed' = 'connecting'
@@ -79,6 +81,9 @@ export class SimEnd<Message> implements Connection<Message> {
 
   get isClosed(): boolean {
     return this.#state === 'closed'
+  }
+  whenClosed(hear: () => void): void {
+    this.#closeHearers.push(hear)
   }
   get queuedBytes(): number {
     return Math.max(0, this.#outBytes - socketBytes)
@@ -199,7 +204,7 @@ export class SimEnd<Message> implements Connection<Message> {
     this.peer!.#outBytes -= bytes.length
     const { handlers } = this
     const onMessage = (message: Message) => {
-      if (!this.isClosed && !this.intercept?.(message)) handlers!.onMessage(message)
+      if (!this.isClosed && !this.intercepts.some(take => take(message))) handlers!.onMessage(message)
     }
     try {
       if (!this.codec.pinsPayload) this.#parser.push(bytes, onMessage)
@@ -225,6 +230,7 @@ export class SimEnd<Message> implements Connection<Message> {
 
   #end(): void {
     this.#state = 'closed'
+    for (const hear of this.#closeHearers.splice(0)) hear()
     this.#unsent = []
     this.#arriving = []
     this.network.gone(this as unknown as SimEnd<never>)

@@ -9,6 +9,7 @@ import { seededRandom } from './seeded-random.js'
 import { type ProcessClock, SimClock } from './sim-clock.js'
 import { SimNetwork } from './sim-link.js'
 import { SimReadPasses } from './sim-read-passes.js'
+import { SimWritePasses } from './sim-write-passes.js'
 
 /** A host without the kernel's NBD driver. */
 export const noKernelNbd: KernelNbd = {
@@ -24,7 +25,7 @@ export const noKernelNbd: KernelNbd = {
 export const noReadRelay: ReadRelay = {
   takeBackAll: () => {},
   takeBackOlder: () => {},
-  newTally: () => ({ reads: 0, readBytes: 0, readingNow: 0, returned: 0, close: () => {} }),
+  newTally: () => ({ ios: 0, bytes: 0, underWay: 0, returned: 0, close: () => {} }),
 }
 
 /** The ports of one process. The next process of that name finds the same disks and meta stores. */
@@ -48,6 +49,8 @@ export class SimWorld {
   readonly clock = new SimClock()
   readonly random
   readonly network: SimNetwork
+  /** Of so many writes below TypeScript a disk does not take one, as a kernel may. */
+  writesRefusedEvery = Number.POSITIVE_INFINITY
   readonly #hosts = new Map<string, Host>()
 
   constructor(seed = 1) {
@@ -72,6 +75,7 @@ export class SimWorld {
       metaStores: host.metaStores,
       kernelNbd: noKernelNbd,
       readPasses: new SimReadPasses(clock),
+      writePasses: new SimWritePasses(clock, this.writesRefusedEvery),
       readRelay: noReadRelay,
       log,
       bootId: `boot-${name}-${host.boots}`,

@@ -1,7 +1,7 @@
 import { blockBytes, chunkBytes } from '../../src/base/units.js'
 import type { Clock } from '../../src/ports/clock.js'
 import type { Disk } from '../../src/ports/disk.js'
-import type { ReadPasses, ReadTally } from '../../src/ports/read-passes.js'
+import type { ReadPasses, Tally } from '../../src/ports/index.js'
 import { type DataFrame, makeReply, opcodes } from '../../src/wire/data.js'
 import { SimEnd } from './sim-connection.js'
 
@@ -10,20 +10,20 @@ interface Pass {
   disk: Disk
   chunkAtBytes: number
   untilMs: number
-  tally: Tally
+  tally: SimTally
   /** What `#voids` and `#allVoids` said when it was given. */
   voids: number
   allVoids: number
 }
 
-type Tally = { -readonly [Name in keyof ReadTally]: ReadTally[Name] }
-type Count = Exclude<keyof ReadTally, 'close'>
+export type SimTally = { -readonly [Name in keyof Tally]: Tally[Name] }
+type Count = Exclude<keyof Tally, 'close'>
 
 const keyOf = ({ volume, chunk }: Pick<DataFrame, 'volume' | 'chunk'>): string => `${volume}/${chunk}`
 
 /** The passes of one simulated process: what the addon does below TypeScript, between a simulated connection and disk. */
 export class SimReadPasses implements ReadPasses {
-  readonly total: Tally = this.newTally()
+  readonly total: SimTally = this.newTally()
   readonly #passes = new WeakMap<SimEnd<DataFrame>, Map<string, Pass>>()
   readonly #voids = new Map<string, number>()
   #allVoids = 0
@@ -34,8 +34,12 @@ export class SimReadPasses implements ReadPasses {
     // Tests have connections of their own, which nothing is read from.
     if (!(connection instanceof SimEnd)) return
     const end = connection as SimEnd<DataFrame>
-    const passes = this.#passes.get(end) ?? new Map<string, Pass>()
-    this.#passes.set(end, passes)
+    let passes = this.#passes.get(end)
+    if (passes === undefined) {
+      passes = new Map<string, Pass>()
+      this.#passes.set(end, passes)
+      end.intercepts.push(frame => this.#take(end, frame))
+    }
     const voids = this.#voidsOf(keyOf(request))
     const allVoids = this.#allVoids
     passes.set(keyOf(request), {
@@ -43,11 +47,10 @@ export class SimReadPasses implements ReadPasses {
       disk,
       chunkAtBytes,
       untilMs,
-      tally: tally as Tally,
+      tally: tally as SimTally,
       voids,
       allVoids,
     })
-    end.intercept = frame => this.#take(end, frame)
   }
 
   void(volume: number, chunk: number): void {
@@ -59,8 +62,8 @@ export class SimReadPasses implements ReadPasses {
     this.#allVoids++
   }
 
-  newTally(): Tally {
-    return { reads: 0, readBytes: 0, readingNow: 0, returned: 0, close: () => {} }
+  newTally(): SimTally {
+    return { ios: 0, bytes: 0, underWay: 0, returned: 0, close: () => {} }
   }
 
   #voidsOf(key: string): number {
@@ -79,17 +82,17 @@ export class SimReadPasses implements ReadPasses {
     // The addon leaves what is not aligned to TypeScript. Here it is read by way of the blocks around it: passes meet more.
     const first = frame.offset - (frame.offset % blockBytes)
     const target = Buffer.alloc(Math.ceil((frame.offset + frame.length) / blockBytes) * blockBytes - first)
-    this.#count(pass, 'readingNow', 1)
+    this.#count(pass, 'underWay', 1)
     pass.disk.read(pass.chunkAtBytes + first, target, error => {
-      this.#count(pass, 'readingNow', -1)
+      this.#count(pass, 'underWay', -1)
       if (end.isClosed) return
       if (error !== null || !this.#isValid(pass)) {
         this.#count(pass, 'returned', 1)
         end.handlers!.onMessage(frame)
         return
       }
-      this.#count(pass, 'reads', 1)
-      this.#count(pass, 'readBytes', frame.length)
+      this.#count(pass, 'ios', 1)
+      this.#count(pass, 'bytes', frame.length)
       end.send(makeReply(frame, 0, [target.subarray(frame.offset - first, frame.offset - first + frame.length)]))
     })
     return true

@@ -17,6 +17,8 @@ export interface LockRequest {
   lockWaits: number
   /** Called when a request that had to wait has the lock; never from within `acquire`. */
   lockGranted(): void
+  /** Somebody has begun to wait for what this one holds; never called from within `acquire` of this request. */
+  lockWanted?(): void
 }
 
 /** Sets what `request` asks for: its bytes, widened to the device's blocks, or the whole chunk. */
@@ -58,6 +60,7 @@ export class RangeLocks {
     }
     for (const earlier of queue) if (conflicts(earlier, request)) request.lockWaits++
     queue.push(request)
+    if (request.lockWaits > 0) for (const earlier of queue) if (earlier !== request) earlier.lockWanted?.()
     return request.lockWaits === 0
   }
 
@@ -73,6 +76,11 @@ export class RangeLocks {
     return false
   }
 
+  /** Whether nobody holds or waits for anything of the chunk. */
+  isFree(key: number): boolean {
+    return this.#queues.get(key) === undefined
+  }
+
   /** Whether nobody holds or waits for anything of the chunk exclusively. */
   areShared(key: number): boolean {
     const queue = this.#queues.get(key)
@@ -81,23 +89,27 @@ export class RangeLocks {
 
   /**
    * Lets go. `allocated`: the chunk has a slot now, so those who asked for the whole chunk only because it had none
-   * wait for their own range alone from here on.
+   * wait for their own range alone from here on. `heirs` have what they ask for of its range before anybody else; those of
+   * them that wait for another heir (`lockWaits`) hear of it as all others do.
    */
-  release(request: LockRequest, allocated: boolean): void {
+  release(request: LockRequest, allocated: boolean, heirs: readonly LockRequest[] = []): void {
     assert(request.lockWaits === 0, 'only a holder lets go')
     const queue = this.#queues.get(request.lockKey)
     const at = queue === undefined ? -1 : queue.indexOf(request)
     assert(queue !== undefined && at >= 0, 'a lock is let go once')
-    if (queue.length === 1) {
+    if (queue.length === 1 && heirs.length === 0) {
       this.#queues.delete(request.lockKey)
       return
     }
-    queue.splice(at, 1)
+    queue.splice(at, 1, ...heirs)
+    for (const [i, heir] of heirs.entries())
+      heir.lockWaits = heirs.slice(0, i).filter(earlier => conflicts(earlier, heir)).length
     const granted: LockRequest[] = []
     if (allocated && request.lockFrom === 0 && request.lockTo === chunkBytes) relax(queue, granted)
     else
-      for (let i = at; i < queue.length; i++) {
+      for (let i = at + heirs.length; i < queue.length; i++) {
         const later = queue[i]!
+        for (const heir of heirs) if (conflicts(heir, later)) later.lockWaits++
         if (conflicts(request, later) && --later.lockWaits === 0) granted.push(later)
       }
     for (const holder of granted) holder.lockGranted()

@@ -20,7 +20,7 @@ import {
   slotOf,
   slotOffsetOf,
 } from '../../core/store/index.js'
-import type { Clock, Disk, MetaStore } from '../../ports/index.js'
+import type { Clock, Disk, MetaStore, WritePasses } from '../../ports/index.js'
 import { Activity } from './activity.js'
 import { Answers } from './answers.js'
 import { isAligned, readPart } from './block-io.js'
@@ -62,6 +62,8 @@ export class ChunkStore implements DeviceStore {
   readonly path: string
   readonly opened: { cleanStop: boolean; sameBoot: boolean }
 
+  writesByPass = () => 0
+
   private readonly disk: Disk
   private readonly map: ChunkMap
   private readonly health: Health
@@ -89,7 +91,7 @@ export class ChunkStore implements DeviceStore {
     this.map = new ChunkMap(device)
     this.health = new Health(reason => this.fail(reason))
     this.index = new IndexWriter(device.index, clock)
-    this.groupSync = new GroupSync(disk, this.index, this.health)
+    this.groupSync = new GroupSync(disk, this.index, this.health, () => this.writesByPass())
     const { activity, health, index, groupSync } = this
     this.answers = new Answers(clock, activity)
     const open = !opened.cleanStop && opened.sameBoot
@@ -160,6 +162,28 @@ export class ChunkStore implements DeviceStore {
     const entry = this.map.find(volume)?.get(chunk) ?? 0
     if (this.closing !== null || !isMapped(entry)) return null
     return { disk: this.disk, offsetBytes: slotOffsetOf(slotOf(entry)) }
+  }
+
+  takesLanes(passes: WritePasses): boolean {
+    return passes.serves(this.disk)
+  }
+
+  openLane(volume: number, chunk: number): { disk: Disk; offsetBytes: number } | null {
+    const chunks = this.map.find(volume)
+    const entry = chunks?.get(chunk) ?? 0
+    if (this.refusal() !== null || !this.gate.isOpen || !isMapped(entry) || !chunks!.marks.isMarked(chunk)) return null
+    this.changes.enter(chunks!)
+    chunks!.marks.beginChange(chunk, this.marks.nextTouch())
+    return { disk: this.disk, offsetBytes: slotOffsetOf(slotOf(entry)) }
+  }
+
+  closeLane(volume: number, chunk: number): void {
+    const chunks = this.map.find(volume)!
+    // It was changed until now.
+    chunks.marks.beginChange(chunk, this.marks.nextTouch())
+    chunks.marks.endChange(chunk)
+    chunks.marks.endChange(chunk)
+    this.changes.leave(chunks)
   }
 
   write(volume: number, chunk: number, offset: number, pieces: readonly Buffer[], done: StoreDone): void {

@@ -1,6 +1,6 @@
 import type { DeviceId, SystemId } from '../../base/ids.js'
 import type { IdleMark, KnownEpoch } from '../../core/store/index.js'
-import type { Disk } from '../../ports/index.js'
+import type { Disk, WritePasses } from '../../ports/index.js'
 
 /** Completion of a store operation: null, or what went wrong. */
 export type StoreDone = (error: StoreError | null) => void
@@ -56,6 +56,16 @@ export interface DeviceStore {
   read(volume: number, chunk: number, offset: number, target: Buffer, done: StoreDone): void
   /** Where a chunk that has a slot lies, for as long as nobody removes it; null: it reads as zeroes. */
   placeOf(volume: number, chunk: number): { disk: Disk; offsetBytes: number } | null
+  /**
+   * Begins a change of a chunk that whoever calls carries out on the disk himself, as often as he likes, and ends with
+   * `closeLane`. null: the chunk has no slot or no durable mark, or the device takes no changes now.
+   */
+  openLane(volume: number, chunk: number): { disk: Disk; offsetBytes: number } | null
+  closeLane(volume: number, chunk: number): void
+  /** Whether there are passes for its disk. */
+  takesLanes(passes: WritePasses): boolean
+  /** How often something was changed so. To be set before the first one. */
+  writesByPass: () => number
   /**
    * Writes to a chunk that has or has reserved a slot. Done when data and index entry would survive the end of this
    * process; durable after `sync`.

@@ -10,6 +10,8 @@ import type { IndexWriter } from './index-writer.js'
 export class GroupSync {
   /** Something was changed since the last sync began. At opening too: what a killed process wrote is not durable. */
   private changed = true
+  /** What the last sync found. */
+  private writesSeen = 0
   private running = false
   private next: StoreDone[] = []
 
@@ -17,6 +19,8 @@ export class GroupSync {
     private readonly disk: Disk,
     private readonly index: IndexWriter,
     private readonly health: Health,
+    /** Counts changes that nobody notes here. */
+    private readonly writesByPass: () => number,
   ) {}
 
   /** To be called when a change is done, before anybody hears of it. */
@@ -32,12 +36,17 @@ export class GroupSync {
 
   /** True if a sync now would find nothing to do. */
   get idle(): boolean {
-    return !this.changed && !this.running
+    return !this.hasChanged && !this.running
+  }
+
+  private get hasChanged(): boolean {
+    return this.changed || this.writesSeen !== this.writesByPass()
   }
 
   private begin(): void {
     this.running = true
     this.changed = false
+    this.writesSeen = this.writesByPass()
     const sharing = this.next
     this.next = []
     this.disk.sync(errno => {
@@ -54,7 +63,7 @@ export class GroupSync {
     this.running = false
     for (const done of sharing) done(error)
     if (this.running || this.next.length === 0) return
-    if (error === null && this.changed) {
+    if (error === null && this.hasChanged) {
       this.begin()
       return
     }

@@ -6,14 +6,14 @@ t.test('a tally that was closed is used again, from its beginning, once nothing 
   const second = new SharedTally()
   const at = first.index * 4
   tallies.set([5, 20_480, 1, 2], at)
-  t.match(first, { reads: 5, readBytes: 20_480, readingNow: 1, returned: 2 })
+  t.match(first, { ios: 5, bytes: 20_480, underWay: 1, returned: 2 })
   first.close()
   const third = new SharedTally()
   t.notOk([first.index, second.index, totalTally.index].includes(third.index), 'something is under way in the first')
   tallies[at + 2] = 0
   const fourth = new SharedTally()
   t.equal(fourth.index, first.index)
-  t.match(fourth, { reads: 0, readBytes: 0, readingNow: 0, returned: 0 })
+  t.match(fourth, { ios: 0, bytes: 0, underWay: 0, returned: 0 })
   t.not(new SharedTally().index, first.index)
 })
 

@@ -7,6 +7,7 @@ import { encode } from '../../../src/wire/codec.js'
 import { type DataFrame, makeFrame, makeReply, opcodes } from '../../../src/wire/data.js'
 import { SimClock } from '../../support/sim-clock.js'
 import { SimReadPasses } from '../../support/sim-read-passes.js'
+import { SimWritePasses } from '../../support/sim-write-passes.js'
 
 const endpoint = { host: '10.0.0.2', port: 7072 }
 const device = '0000000000000002' as DeviceId
@@ -23,7 +24,7 @@ function open() {
       return { remote: endpoint, queuedBytes: 0, send: (f: DataFrame) => sent.push({ ...f }), close: () => {} }
     },
   } as unknown as Link
-  const context = new SdsContext(clock, link, silentLog, new SimReadPasses(clock))
+  const context = new SdsContext(clock, link, silentLog, new SimReadPasses(clock), new SimWritePasses(clock))
   context.systemId = '5ca1ab1e00000000'
   const answered: number[] = []
   const owner = { copyAnswered: (send: CopySend) => void answered.push(send.frame.chunk) }

@@ -128,3 +128,32 @@ t.test('range locks: while the chunk has no slot, those who want all of it go on
   locks.release(first, false)
   t.same(log, ['first', 'second'])
 })
+
+t.test('range locks: heirs have what the one before them held, in their order, before all who waited', async t => {
+  for (const allocated of [true, false]) {
+    const locks = new RangeLocks()
+    const log: string[] = []
+    const lane = new Probe('lane', false, log).ask(locks, 1, 0, chunkBytes)
+    const first = new Probe('first', false, log).ask(locks, 1, 0, 4 * KiB)
+    const apart = new Probe('apart', true, log).ask(locks, 1, 64 * KiB, 4 * KiB)
+    // Two that share a block: the second one waits for the first.
+    const heirs = [0, 512].map((offset, n) => {
+      const heir = new Probe(`heir ${n}`, false, log)
+      askRange(heir, 1, offset, 512, false)
+      return heir
+    })
+    locks.release(lane, allocated, heirs)
+    t.same(
+      heirs.map(heir => heir.lockWaits),
+      [0, 1],
+    )
+    heirs[0]!.lockGranted()
+    t.same(log, ['lane', 'apart', 'heir 0'])
+    locks.release(apart, allocated)
+    locks.release(heirs[0]!, allocated)
+    t.same(log, ['lane', 'apart', 'heir 0', 'heir 1'])
+    t.notOk(first.isGranted)
+    locks.release(heirs[1]!, allocated)
+    t.ok(first.isGranted)
+  }
+})

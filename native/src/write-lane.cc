@@ -1,0 +1,379 @@
+#include "write-lane.h"
+
+#include <algorithm>
+
+#include "addon.h"
+#include "instance.h"
+#include "streams.h"
+#include "wire.h"
+
+using namespace wire;
+
+namespace {
+
+constexpr size_t opsMax = 1024;
+/// Larger transfers are rare enough for JavaScript, and would take all of the memory that there is for them.
+constexpr uint32_t lengthMax = 128 << 10;
+constexpr uint32_t sectorBytes = 512;
+/// At one other copy at a time: with those of JavaScript less than it takes before it stops reading.
+constexpr uint32_t awaitedMax = 192;
+/// Request ids of JavaScript's to other copies are below, see src/sds/peer.ts.
+constexpr uint32_t ourIds = 1u << 31;
+
+uint64_t chunkOf(uint32_t volume, uint32_t chunk) { return uint64_t{volume} << 32 | chunk; }
+
+}  // namespace
+
+WriteLane& WriteLane::of(Napi::Env env) {
+  std::shared_ptr<WriteLane>& lane = Instance::of(env).writeLane;
+  if (lane == nullptr) lane = std::make_shared<WriteLane>(env);
+  return *lane;
+}
+
+/// writeLaneStart(form: Float64Array, tallies: Float64Array)
+void WriteLane::start(const Napi::CallbackInfo& info) {
+  if (form_ != nullptr) throw Napi::Error::New(env_, "the write lane has started already");
+  formArray_ = Napi::Persistent(info[0].As<Napi::Float64Array>());
+  talliesArray_ = Napi::Persistent(info[1].As<Napi::Float64Array>());
+  form_ = formArray_.Value().Data();
+  tallies_ = talliesArray_.Value().Data();
+  engine_ = Engine::of(env_);
+  streams_ = &Streams::of(env_);
+  streams_->belowFrames.push_back(this);
+}
+
+/// writeLaneServes(handle): boolean
+Napi::Value WriteLane::serves(const Napi::CallbackInfo& info) {
+  return Napi::Boolean::New(env_, engine_->isDirect(info[0].As<Napi::Number>().Uint32Value()));
+}
+
+/// writePassGive(): number; what the form says, src/io/write-passes.ts fills it in. -1: not on this connection or disk.
+Napi::Value WriteLane::give(const Napi::CallbackInfo&) {
+  enum Field { stream, slice, epoch, mapping, volume, chunk, pool, handle, chunkAt, tallyAt, totalAt, readTallyAt, readTotalAt, peer, mapVersion, until, endsOp };
+  const auto field = [this](Field which) { return static_cast<uint32_t>(form_[which]); };
+  const Stream* of = streams_->find(field(stream));
+  const Stream* to = form_[peer] < 0 ? nullptr : streams_->find(field(peer));
+  const Napi::Value none = Napi::Number::New(env_, -1);
+  if (of == nullptr || of->carries != Carries::frames || !engine_->isDirect(field(handle))) return none;
+  if (form_[peer] >= 0 && (to == nullptr || to->carries != Carries::frames)) return none;
+  const Key key{of->serial, chunkOf(field(volume), field(chunk))};
+  if (byChunk_.count(key) > 0) return none;
+  if (freePasses_.empty()) {
+    freePasses_.push_back(static_cast<uint32_t>(passes_.size()));
+    passes_.emplace_back();
+  }
+  const uint32_t slot = freePasses_.back();
+  freePasses_.pop_back();
+  byChunk_[key] = slot;
+  WritePass& pass = passes_[slot];
+  pass.serial = of->serial;
+  pass.slice = field(slice);
+  pass.epoch = field(epoch);
+  pass.mapping = field(mapping);
+  pass.volume = field(volume);
+  pass.chunk = field(chunk);
+  pass.pool = field(pool);
+  pass.handle = field(handle);
+  pass.chunkAt = static_cast<uint64_t>(form_[chunkAt]);
+  pass.tallyAt = field(tallyAt);
+  pass.totalAt = field(totalAt);
+  pass.readTallyAt = field(readTallyAt);
+  pass.readTotalAt = field(readTotalAt);
+  pass.peerId = to == nullptr ? 0 : to->id;
+  pass.peerSerial = to == nullptr ? 0 : to->serial;
+  pass.mapVersion = form_[mapVersion];
+  pass.readUntilMs = form_[until];
+  pass.endsOp = field(endsOp);
+  pass.state = WritePass::open;
+  pass.done = 0;
+  return Napi::Number::New(env_, slot);
+}
+
+/// writePassEnd(pass): nothing more is taken under it.
+void WriteLane::end(const Napi::CallbackInfo& info) { endPass(passes_[info[0].As<Napi::Number>().Uint32Value()]); }
+
+/// writePassCut(pass), after its end: what waits for the other copy alone is not waited for any longer.
+void WriteLane::cut(const Napi::CallbackInfo& info) {
+  const std::vector<uint32_t> all = passes_[info[0].As<Napi::Number>().Uint32Value()].underWay;
+  for (const uint32_t slot : all)
+    if (ops_[slot].atPeer) {
+      ops_[slot].hasFailed = true;
+      settle(ops_[slot], slot);
+    }
+}
+
+/// writePassTake(pass): Buffer of the writes that were begun and not finished, once it has ended; its number may be used again.
+Napi::Value WriteLane::take(const Napi::CallbackInfo& info) {
+  const uint32_t slot = info[0].As<Napi::Number>().Uint32Value();
+  WritePass& pass = passes_[slot];
+  auto unfinished = Napi::Buffer<char>::Copy(env_, pass.unfinished.data(), pass.unfinished.size());
+  pass.unfinished = std::string();
+  pass.state = WritePass::free;
+  freePasses_.push_back(slot);
+  return unfinished;
+}
+
+/// writePassDone(pass): number of what has been carried out under it.
+Napi::Value WriteLane::done(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(env_, passes_[info[0].As<Napi::Number>().Uint32Value()].done);
+}
+
+/// writePassReadUntil(pass, ms)
+void WriteLane::readUntil(const Napi::CallbackInfo& info) {
+  passes_[info[0].As<Napi::Number>().Uint32Value()].readUntilMs = info[1].As<Napi::Number>().DoubleValue();
+}
+
+void WriteLane::endPass(WritePass& pass) {
+  if (pass.state != WritePass::open) return;
+  pass.state = WritePass::ending;
+  engine_->began();
+  byChunk_.erase({pass.serial, chunkOf(pass.volume, pass.chunk)});
+  endIfIdle(pass);
+}
+
+void WriteLane::endIfIdle(WritePass& pass) {
+  if (pass.state != WritePass::ending || !pass.underWay.empty()) return;
+  pass.state = WritePass::ended;
+  engine_->endedAt(pass.endsOp);
+  streams_->hurry();
+}
+
+WritePass* WriteLane::passFor(const Stream& stream, const unsigned char* header, uint32_t& slot) {
+  const auto found = byChunk_.find({stream.serial, chunkOf(word(header, atVolume), word(header, atChunk))});
+  if (found == byChunk_.end()) return nullptr;
+  WritePass& pass = passes_[slot = found->second];
+  const bool isLike = word(header, atFlags) == 0 && pass.slice == word(header, atSlice) && pass.epoch == word(header, atEpoch) &&
+                      pass.pool == word(header, atPool) && pass.mapping == word(header, atMapping);
+  return isLike ? &pass : nullptr;
+}
+
+/// Whether something under way is in the way of this.
+bool WriteLane::overlaps(const WritePass& pass, uint32_t offset, uint32_t length, bool isRead) const {
+  return std::any_of(pass.underWay.begin(), pass.underWay.end(), [&](uint32_t slot) {
+    const LaneOp& op = ops_[slot];
+    return !(isRead && op.isRead) && op.offset < offset + length && offset < op.offset + op.length;
+  });
+}
+
+/// -1: there is no room.
+int64_t WriteLane::takeOp() {
+  if (free_.empty()) {
+    if (ops_.size() == opsMax) return -1;
+    free_.push_back(static_cast<uint32_t>(ops_.size()));
+    ops_.emplace_back();
+  }
+  const uint32_t slot = free_.back();
+  free_.pop_back();
+  return slot;
+}
+
+bool WriteLane::begin(Stream& stream, const unsigned char* header) {
+  if (byChunk_.empty()) return false;
+  uint32_t passSlot = 0;
+  const uint32_t what = word(header, 0);
+  WritePass* pass = what == readWord || what == writeWord || what == copyWriteWord ? passFor(stream, header, passSlot) : nullptr;
+  if (pass == nullptr) return false;
+  const bool isRead = what == readWord;
+  if (what == copyWriteWord ? pass->peerSerial != 0 : pass->peerSerial == 0) return false;
+  const uint32_t offset = word(header, atOffset), length = word(header, atLength);
+  if (length == 0 || length > lengthMax || offset > chunkBytes - length || (offset | length) % sectorBytes != 0) return false;
+  if (word(header, atBodyBytes) != (isRead ? 0 : length) || !streams_->takesMore(stream)) return false;
+  if (isRead && (bootTimeMs() >= pass->readUntilMs || overlaps(*pass, offset, length, true))) return false;
+  const int64_t taken = takeOp();
+  if (taken < 0) return false;
+  const auto slot = static_cast<uint32_t>(taken);
+  char* block = isRead ? engine_->beginRead(*this, slot, pass->handle, pass->chunkAt + offset, length) : engine_->takeBlock(length);
+  if (block == nullptr) {
+    free_.push_back(slot);
+    return false;
+  }
+  LaneOp& op = ops_[slot];
+  op = LaneOp();
+  op.pass = passSlot;
+  op.clientId = stream.id;
+  op.clientSerial = stream.serial;
+  op.offset = offset;
+  op.length = length;
+  op.isRead = isRead;
+  op.block = block;
+  memcpy(op.header, header, frameHeaderBytes);
+  if (isRead) {
+    op.onDisk = true;
+    beginUnderWay(op, slot);
+  } else {
+    stream.takeBody(*this, slot, block);
+  }
+  return true;
+}
+
+void WriteLane::beginUnderWay(LaneOp& op, uint32_t slot) {
+  WritePass& pass = passes_[op.pass];
+  op.isUnderWay = true;
+  pass.underWay.push_back(slot);
+  count(op, underWayNow, 1);
+}
+
+void WriteLane::bodyEnded(Stream& stream, uint32_t slot) {
+  LaneOp& op = ops_[slot];
+  // The pass may have ended while the payload came in, and its number be another one's.
+  uint32_t passSlot = 0;
+  WritePass* pass = passFor(stream, op.header, passSlot);
+  Stream* peer = pass == nullptr || pass->peerSerial == 0 ? nullptr : streams_->find(pass->peerId);
+  const bool isReachable = pass != nullptr && (pass->peerSerial == 0 || (peer != nullptr && peer->serial == pass->peerSerial &&
+                                                                         peer->awaited < awaitedMax && streams_->takesMore(*peer)));
+  if (!isReachable || overlaps(*pass, op.offset, op.length, false) ||
+      !engine_->beginWrite(*this, slot, pass->handle, pass->chunkAt + op.offset, op.length, op.block)) {
+    giveBack(op);
+    freeIfOver(op, slot);
+    return;
+  }
+  op.pass = passSlot;
+  op.onDisk = true;
+  if (peer != nullptr) sendToPeer(op, slot, *pass);
+  beginUnderWay(op, slot);
+}
+
+void WriteLane::sendToPeer(LaneOp& op, uint32_t slot, const WritePass& pass) {
+  Stream& peer = *streams_->find(pass.peerId);
+  op.requestId = ourIds | (++requests_ * opsMax & (ourIds - 1)) | slot;
+  op.peerSerial = peer.serial;
+  op.atPeer = op.isLeaving = true;
+  ++peer.awaited;
+  unsigned char header[frameHeaderBytes] = {};
+  setWord(header, 0, copyWriteWord);
+  setWord(header, atRequestId, op.requestId);
+  setWord(header, atBodyBytes, op.length);
+  setWord(header, atSlice, pass.slice);
+  setWord(header, atEpoch, pass.epoch);
+  setWord(header, atVolume, pass.volume);
+  setWord(header, atChunk, pass.chunk);
+  setWord(header, atOffset, op.offset);
+  setWord(header, atLength, op.length);
+  setWord(header, atPool, pass.pool);
+  setWord(header, atMapVersion, static_cast<uint32_t>(pass.mapVersion / 4294967296.0));
+  setWord(header, atMapVersion + 4, static_cast<uint32_t>(static_cast<uint64_t>(pass.mapVersion)));
+  streams_->appendHeader(peer, header);
+  streams_->append(peer, {{op.block, op.length}}, {1, this, slot});
+}
+
+bool WriteLane::answered(Stream& peer, const unsigned char* header) {
+  const uint32_t requestId = word(header, atRequestId), slot = requestId % opsMax;
+  if ((requestId & ourIds) == 0 || slot >= ops_.size()) return false;
+  LaneOp& op = ops_[slot];
+  if (op.requestId != requestId || op.peerSerial != peer.serial) return false;
+  const bool isSound = word(header, 0) == copyWriteWord && word(header, atFlags) == replyWord && word(header, atBodyBytes) == 0;
+  --peer.awaited;
+  op.requestId = 0;
+  op.atPeer = false;
+  if (!isSound) op.hasFailed = true;
+  settle(op, slot);
+  return isSound;
+}
+
+void WriteLane::ended(uint32_t slot, int result) {
+  LaneOp& op = ops_[slot];
+  op.onDisk = false;
+  if (result != static_cast<int>(op.length)) op.hasFailed = true;
+  settle(op, slot);
+}
+
+/// Something about it has changed: answers it, or hands it over, once nothing that counts is open.
+void WriteLane::settle(LaneOp& op, uint32_t slot) {
+  WritePass& pass = passes_[op.pass];
+  if (op.isUnderWay && !op.onDisk && (!op.atPeer || op.hasFailed)) {
+    op.isUnderWay = false;
+    pass.underWay.erase(std::find(pass.underWay.begin(), pass.underWay.end(), slot));
+    count(op, underWayNow, -1);
+    Stream* client = streams_->find(op.clientId);
+    const bool isThere = client != nullptr && client->serial == op.clientSerial && !client->isEnding && !client->hasFailed;
+    if (!op.hasFailed) {
+      if (!op.isRead) ++pass.done;
+      count(op, ios, 1);
+      count(op, ioBytes, op.length);
+      setWord(op.header, atFlags, replyWord);
+      setWord(op.header, atBodyBytes, op.isRead ? op.length : 0);
+      memset(op.header + atMapVersion, 0, frameHeaderBytes - atMapVersion);
+      if (isThere && op.isRead) {
+        op.isLeaving = true;
+        streams_->append(*client, {{op.header, frameHeaderBytes}, {op.block, op.length}}, {2, this, slot});
+      } else if (isThere) {
+        streams_->appendHeader(*client, op.header);
+      }
+    } else {
+      count(op, returned, 1);
+      if (op.isRead) {
+        if (isThere) streams_->giveBack(*client, op.header, frameHeaderBytes);
+      } else {
+        pass.unfinished.append(reinterpret_cast<const char*>(op.header), frameHeaderBytes);
+        pass.unfinished.append(op.block, op.length);
+      }
+      endPass(pass);
+    }
+    endIfIdle(pass);
+  }
+  freeIfOver(op, slot);
+}
+
+/// A write that has not begun: it comes to JavaScript as a message.
+void WriteLane::giveBack(LaneOp& op) {
+  Stream* client = streams_->find(op.clientId);
+  if (client == nullptr || client->serial != op.clientSerial) return;
+  streams_->giveBack(*client, op.header, frameHeaderBytes);
+  streams_->giveBack(*client, reinterpret_cast<unsigned char*>(op.block), op.length);
+}
+
+/// Its memory is needed no more, and its place when the other copy has answered, too.
+void WriteLane::freeIfOver(LaneOp& op, uint32_t slot) {
+  if (op.isUnderWay || op.onDisk || op.isLeaving) return;
+  if (op.block != nullptr) engine_->giveBlock(op.block);
+  op.block = nullptr;
+  if (!op.atPeer) free_.push_back(slot);
+}
+
+void WriteLane::release(uint32_t slot) {
+  LaneOp& op = ops_[slot];
+  op.isLeaving = false;
+  freeIfOver(op, slot);
+}
+
+void WriteLane::streamGone(Stream& stream) {
+  if (stream.bodyOwner == this) {
+    stream.bodyOwner = nullptr;
+    freeIfOver(ops_[stream.bodySlot], stream.bodySlot);
+  }
+  for (uint32_t slot = 0; slot < ops_.size(); ++slot) {
+    LaneOp& op = ops_[slot];
+    if (op.requestId == 0 || op.peerSerial != stream.serial) continue;
+    op.requestId = 0;
+    op.atPeer = false;
+    op.hasFailed = true;
+    settle(op, slot);
+  }
+}
+
+void WriteLane::count(const LaneOp& op, Counter counter, double by) {
+  const WritePass& pass = passes_[op.pass];
+  countIn(tallies_, op.isRead ? pass.readTotalAt : pass.totalAt, counter, by);
+  countIn(tallies_, op.isRead ? pass.readTallyAt : pass.tallyAt, counter, by);
+}
+
+void exportWriteLane(Napi::Env env, Napi::Object exports) {
+  const auto verb = [&](const char* name, void (WriteLane::*act)(const Napi::CallbackInfo&)) {
+    exports.Set(name, Napi::Function::New(env, [act](const Napi::CallbackInfo& info) {
+                  (WriteLane::of(info.Env()).*act)(info);
+                }));
+  };
+  const auto question = [&](const char* name, Napi::Value (WriteLane::*answer)(const Napi::CallbackInfo&)) {
+    exports.Set(name, Napi::Function::New(env, [answer](const Napi::CallbackInfo& info) {
+                  return (WriteLane::of(info.Env()).*answer)(info);
+                }));
+  };
+  verb("writeLaneStart", &WriteLane::start);
+  question("writeLaneServes", &WriteLane::serves);
+  question("writePassGive", &WriteLane::give);
+  verb("writePassEnd", &WriteLane::end);
+  verb("writePassCut", &WriteLane::cut);
+  question("writePassTake", &WriteLane::take);
+  question("writePassDone", &WriteLane::done);
+  verb("writePassReadUntil", &WriteLane::readUntil);
+}

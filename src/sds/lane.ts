@@ -1,0 +1,171 @@
+import { chunkKey } from '../base/ids.js'
+import { blockBytes, chunkBytes } from '../base/units.js'
+import { roleOf } from '../core/sds/index.js'
+import type { SliceRecord } from '../model/index.js'
+import type { Timer, WritePass, WritePassOffer } from '../ports/index.js'
+import { type DataFrame, opcodes } from '../wire/data.js'
+import { checkArrival, checkCopyRequest } from './admission.js'
+import { DeviceRequest } from './device-request.js'
+import type { Session } from './session.js'
+
+/** A chunk that was changed so shortly before is likely to be changed again. */
+const recentMs = 1_000
+/** Without a request for so long a lane ends. */
+const idleMs = 2_000
+/** How long what is called back waits for the other copy. Usually it answers before; if not, the write is sent again. */
+const graceMs = 20
+const lanesMax = 4_096
+/** What is longer is not taken below TypeScript (native/src/write-lane.cc). */
+const lengthMaxBytes = 128 * 1024
+
+/** A request that goes on with what was begun. */
+export type HeirOf = (session: Session, frame: DataFrame) => DeviceRequest
+
+/** Whether the chunk is worth a lane; to be asked before the change that would be followed by it. */
+export function isWorthLane({ context, device }: Session, frame: DataFrame): boolean {
+  const { volume, chunk, flags, offset, length } = frame
+  if (flags !== 0 || length > lengthMaxBytes || (offset | length) % blockBytes !== 0) return false
+  const touch = device.store.touchOf(volume, chunk)
+  return touch === null || context.clock.nowMs() - touch < recentMs
+}
+
+/**
+ * One chunk whose writes on one session are carried out below TypeScript (ports/write-passes.ts): those of a client at the
+ * primary, with its reads, or those of the primary at another copy. To everybody here it is a change of the whole chunk that
+ * does not end by itself: the chunk is locked and marked for it, and whoever else wants something of the chunk calls it back and
+ * waits for its end. What is unfinished then is finished before.
+ */
+export class Lane extends DeviceRequest {
+  #pass: WritePass | null = null
+  #isCalledBack = false
+  /** Looks whether it is used; and then, how long its end takes. */
+  #timer: Timer | null = null
+  readonly #record: SliceRecord
+  readonly #isPrimary: boolean
+  readonly #pool: number
+  #doneBefore = 0
+
+  private constructor(
+    readonly session: Session,
+    frame: DataFrame,
+    record: SliceRecord,
+    readonly heirOf: HeirOf,
+  ) {
+    super(session.device, frame.volume, frame.chunk)
+    this.#record = record
+    this.#pool = frame.pool
+    this.#isPrimary = frame.opcode === opcodes.write
+    this.mapping = frame.mapping
+  }
+
+  /** A write like this one has been carried out on all copies that there are. `heirOf`: who finishes what is unfinished. */
+  static open(session: Session, frame: DataFrame, heirOf: HeirOf): void {
+    const { context, device } = session
+    if (session.isEnded || context.isStopping || device.lanes.size >= lanesMax) return
+    // What waits for the map is in no queue of locks: nothing may overtake it.
+    if (session.parked.length > 0) return
+    if (!device.store.takesLanes(context.writePasses)) return
+    // Nobody has or waits for anything of the chunk.
+    if (!device.locks.isFree(chunkKey(frame.volume, frame.chunk))) return
+    const isPrimary = frame.opcode === opcodes.write
+    const check = isPrimary ? checkArrival : checkCopyRequest
+    if (check(context, session, frame) !== 'admit') return
+    const record = context.view.record(frame.pool, frame.slice)!
+    // What fills a joining copy must find it; and what has one copy may get another one soon.
+    if (record.joining !== null || record.secondary === null) return
+    if (!isPrimary && roleOf(record, device.id) !== 'secondary') return
+    const connection = isPrimary ? context.peers.of(record.secondary).upConnection : null
+    if (isPrimary && connection === null) return
+    const lane = new Lane(session, frame, record, heirOf)
+    lane.beginExclusive(0, chunkBytes)
+    lane.#begin(frame, connection && { connection, mapVersion: context.view.version })
+  }
+
+  /** Has the lock at once, as the chunk was free. */
+  override lockGranted(): void {}
+
+  #begin(request: DataFrame, peer: WritePassOffer['peer']): void {
+    const { device, session } = this
+    const { context, connection } = session
+    const place = device.store.openLane(this.volume, this.chunk)
+    if (place === null) {
+      this.end()
+      return
+    }
+    this.#pass = context.writePasses.give({
+      connection,
+      request,
+      disk: place.disk,
+      chunkAtBytes: place.offsetBytes,
+      tallies: [device.writesByPass, this.#isPrimary ? context.lanes.writes : context.lanes.copies],
+      readTallies: [device.readsByPass, context.passes.total],
+      peer,
+      readUntilMs: this.#isPrimary ? context.leases.heldUntilMs(this.#record) : 0,
+      ended: unfinished => this.#ended(unfinished),
+    })
+    if (this.#pass === null) {
+      device.store.closeLane(this.volume, this.chunk)
+      this.end()
+      return
+    }
+    device.lanes.add(this)
+    this.#watch()
+  }
+
+  get slice(): { pool: number; record: SliceRecord } {
+    return { pool: this.#pool, record: this.#record }
+  }
+
+  #watch(): void {
+    this.#timer = this.session.context.clock.setTimer(idleMs, () => {
+      const { done } = this.#pass!
+      if (done === this.#doneBefore) this.callBack()
+      else this.#watch()
+      this.#doneBefore = done
+    })
+  }
+
+  override lockWanted(): void {
+    this.callBack()
+  }
+
+  override mapChanged(): void {
+    const { view } = this.session.context
+    const isSame = view.record(this.#pool, this.#record.slice) === this.#record
+    if (!isSame || !view.volumes.has(this.volume) || (this.mapping !== 0 && !view.mappings.has(this.mapping)))
+      this.callBack()
+  }
+
+  /** Reads may be answered for longer. `sds`: whose lease it is. */
+  leaseRenewed(sds: number): void {
+    const { context } = this.session
+    if (this.#isPrimary && !this.#isCalledBack && context.view.sdsOfDevice.get(this.#record.secondary!) === sds)
+      this.#pass!.readUntil(context.leases.heldUntilMs(this.#record))
+  }
+
+  callBack(): void {
+    if (this.#isCalledBack) return
+    this.#isCalledBack = true
+    this.#timer?.cancel()
+    this.#timer = this.session.context.clock.setTimer(graceMs, () => this.#pass!.cut())
+    this.#pass!.end()
+  }
+
+  /** Who finishes what is unfinished has the lock of it next: nobody sees a part of it that is not whole everywhere. */
+  #ended(unfinished: DataFrame[]): void {
+    this.#isCalledBack = true
+    this.#timer?.cancel()
+    const heirs: DeviceRequest[] = []
+    for (const frame of unfinished) {
+      this.session.handedOver(frame)
+      const heir = this.heirOf(this.session, frame)
+      heirs.push(heir)
+      // A mapping that was removed is not gone before what was begun under it.
+      heir.gate = this.gate
+      this.gate?.add()
+    }
+    this.device.lanes.delete(this)
+    this.device.store.closeLane(this.volume, this.chunk)
+    this.end(heirs)
+  }
+}
