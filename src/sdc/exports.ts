@@ -87,7 +87,16 @@ export class Exports implements ExportTable {
     const mappingNumber = numberOfId(mapping.id)
     const epochs = epochsOf(map, pool.id, pool.sliceCount)
     const { isShared } = mapped
-    const notes = FlushFile.open({ state, log, bootId, volumeId: volume.id, mapping: mappingNumber, epochs, isShared })
+    const notes = FlushFile.open({
+      clock: path.host.clock,
+      state,
+      log,
+      bootId,
+      volumeId: volume.id,
+      mapping: mappingNumber,
+      epochs,
+      isShared,
+    })
     const client = new VolumeClient({ path, notes, ioTimeoutMs, ...mapped })
     this.#volumes.set(mapping.id, client)
     log.info('volume.mapped', { volumeId: volume.id, name: volume.name, sizeBytes: volume.sizeBytes })

@@ -1,8 +1,9 @@
 import { mutate } from '../base/mutation.js'
-import { DirtySlices, dirtyCellAt, flushImageOf, readFlushImage } from '../core/sdc/index.js'
-import type { Log, StateDirectory, StateFile } from '../ports/index.js'
+import { cleanEpoch, DirtySlices, dirtyCellAt, flushImageOf, readFlushImage } from '../core/sdc/index.js'
+import type { Clock, Log, StateDirectory, StateFile, Timer } from '../ports/index.js'
 
 export interface FlushFileOptions {
+  clock: Clock
   state: StateDirectory
   log: Log
   bootId: string
@@ -18,29 +19,50 @@ export interface FlushFileOptions {
 /** Beyond so many cells one write of the whole file is cheaper, which takes longer the more slices there are. */
 const cellsMaxOf = (sliceCount: number): number => Math.max(32, sliceCount / 256)
 
+/** How long a slice rests at least before the file says that it is clean. */
+const restMs = 2_000
+
 export const flushFileName = (volumeId: string): string => `flush-${volumeId}`
 export const volumeOfFlushFile = (name: string): string | null => /^flush-([0-9a-f]{16})$/.exec(name)?.[1] ?? null
 
 /**
  * The notes of one mapping, in memory and in the flush file. A note is in the operating system before the change is
  * answered. Once the file cannot be written, `note` says so, and changes are made durable one by one instead.
+ *
+ * The file may be more cautious than the notes in memory, never less. Invariant: whenever a change is answered,
+ * `cells[slice]` is at most its epoch, and stays so until the change is flushed. So a slice that is written and flushed all
+ * the time costs no writes of the file; the cells of slices that rest are cleaned a while later.
+ *
+ * Why that is enough: only the next process reads the file. If this one ended before the file knew what was clean, the first
+ * FLUSH of the next one covers more than it has to. At worst it reports a loss that came after the write was flushed, and
+ * only if this process had no FLUSH since it heard of the loss: a loss is a new epoch, for which the whole file is written.
+ * To report what was no loss is better than to miss one, so no cell may ever be too new.
  */
 export class FlushFile {
   readonly dirty: DirtySlices
+  /** For each slice the dirty cell in the file. The same array for as long as this lives. */
+  readonly cells: Uint32Array
+  /** 1: noted since the timer was set. */
+  readonly #recent: Uint8Array
   #file: StateFile | null
   #hasOutliving: boolean
   readonly #cell = Buffer.alloc(4)
   #broken: boolean
-  /** More may differ from the notes in memory than the cells that a caller names. */
+  /** The file lacks epochs of the last known flush, or keeps a loss: nothing is raised before it is written whole. */
   #isBehind = false
+  /** Runs only while the file calls slices dirty that are clean. */
+  #timer: Timer | null = null
 
   private constructor(
     readonly options: FlushFileOptions,
     dirty: DirtySlices,
+    cells: Uint32Array,
     file: StateFile | null,
     hasOutliving: boolean,
   ) {
     this.dirty = dirty
+    this.cells = cells
+    this.#recent = new Uint8Array(cells.length)
     this.#file = file
     this.#hasOutliving = hasOutliving
     this.#broken = file === null
@@ -54,14 +76,15 @@ export class FlushFile {
       mutate('lose-the-flush-set-with-the-SDC') ? null : contentOf(state, name),
       options,
     )
+    const cells = notes.dirtyEpochs.slice()
     const dirty = new DirtySlices(notes)
     if (found !== 'none') log.info('flush.file', { volumeId, found, dirty: !dirty.isClean })
     try {
-      state.write(name, flushImageOf(dirty, { ...options, hasOutliving }))
-      return new FlushFile(options, dirty, state.open(name), hasOutliving)
+      state.write(name, flushImageOf(dirty, cells, { ...options, hasOutliving }))
+      return new FlushFile(options, dirty, cells, state.open(name), hasOutliving)
     } catch (error) {
       log.error('flush.fileBroken', { volumeId, reason: String(error), remedy: 'every write is made durable at once' })
-      return new FlushFile(options, dirty, null, hasOutliving)
+      return new FlushFile(options, dirty, cells, null, hasOutliving)
     }
   }
 
@@ -77,52 +100,65 @@ export class FlushFile {
   noteOutliving(): void {
     if (this.#hasOutliving || this.#broken) return
     this.#hasOutliving = true
-    const { state, volumeId, log } = this.options
+    const { state, volumeId } = this.options
     const name = flushFileName(volumeId)
     try {
       state.write(name, this.#image())
       this.#file!.close()
       this.#file = state.open(name)
     } catch (error) {
-      log.error('flush.fileBroken', { volumeId, reason: String(error), remedy: 'every write is made durable at once' })
-      this.#broken = true
+      this.#break(error)
     }
   }
 
   /** Before a change is answered that is not durable. False if it could not be noted. */
   note(slice: number, epoch: number): boolean {
     if (this.#broken) return false
-    if (!this.dirty.note(slice, epoch)) return true
-    this.#cell.writeUInt32BE(epoch)
-    return this.#write(dirtyCellAt(this.dirty.sliceCount, slice), this.#cell)
+    this.dirty.note(slice, epoch)
+    this.#recent[slice] = 1
+    if (this.covers(slice, epoch)) return true
+    if (!this.#writeCell(slice, epoch)) return false
+    this.cells[slice] = epoch
+    return true
   }
 
-  /** After a flush that changed the notes of `slices` and no epoch of the last known flush: those cells alone. */
-  rewriteCells(slices: readonly number[]): void {
-    if (this.#isBehind || slices.length > cellsMaxOf(this.dirty.sliceCount)) {
-      this.rewrite()
-      return
-    }
-    for (const slice of slices) {
-      if (this.#broken) return
-      this.#cell.writeUInt32BE(this.dirty.oldestEpoch(slice))
-      this.#write(dirtyCellAt(this.dirty.sliceCount, slice), this.#cell)
-    }
+  /** True: a note of this epoch needs no write of the file. */
+  covers(slice: number, epoch: number): boolean {
+    return !this.#broken && this.cells[slice]! <= epoch
+  }
+
+  /** After a flush of `slices` that changed no epoch of the last known flush. */
+  flushed(slices: readonly number[]): void {
+    if (this.#isBehind) this.rewrite()
+    else if (this.#timer === null && !this.#broken && slices.some(slice => this.#isStale(slice))) this.#setTimer()
   }
 
   /** After a flush: all notes as they are now. */
   rewrite(): void {
     if (this.#broken) return
     this.#isBehind = false
+    this.#cancelTimer()
+    for (let slice = 0; slice < this.cells.length; slice++) this.cells[slice] = this.dirty.oldestEpoch(slice)
     this.#write(0, this.#image())
   }
 
-  /** A flush ended half-way: the file still says more than is unflushed, until the next rewrite says all. */
+  /**
+   * A flush ended half-way, or a loss was reported: the file stays as cautious as it is, until a later flush succeeds and
+   * writes it whole.
+   */
   noteBehind(): void {
     this.#isBehind = true
+    this.#cancelTimer()
+  }
+
+  /** Before a clean end: the next process need not flush what is clean. */
+  settle(): void {
+    this.#cancelTimer()
+    if (!this.#isBehind) this.#clean(this.#staleSlices())
   }
 
   close(): void {
+    this.#cancelTimer()
     this.#file?.close()
     this.#broken = true
   }
@@ -133,9 +169,53 @@ export class FlushFile {
     this.options.state.remove(flushFileName(this.options.volumeId))
   }
 
+  /** Clean, and the file does not know it. */
+  #isStale(slice: number): boolean {
+    return this.cells[slice] !== cleanEpoch && this.dirty.oldestEpoch(slice) === cleanEpoch
+  }
+
+  #staleSlices(): number[] {
+    const slices: number[] = []
+    for (let slice = 0; slice < this.cells.length; slice++) if (this.#isStale(slice)) slices.push(slice)
+    return slices
+  }
+
+  #setTimer(): void {
+    this.#recent.fill(0)
+    this.#timer = this.options.clock.setTimer(restMs, () => {
+      this.#timer = null
+      this.#cleanRested()
+    })
+  }
+
+  #cancelTimer(): void {
+    this.#timer?.cancel()
+    this.#timer = null
+  }
+
+  /** A slice that was written since the timer was set will be written again: it would cost two writes each time. */
+  #cleanRested(): void {
+    const stale = this.#staleSlices()
+    const rested = stale.filter(slice => this.#recent[slice] === 0)
+    this.#clean(rested)
+    if (rested.length < stale.length && !this.#broken) this.#setTimer()
+  }
+
+  #clean(slices: readonly number[]): void {
+    if (this.#broken) return
+    for (const slice of slices) this.cells[slice] = cleanEpoch
+    if (slices.length > cellsMaxOf(this.cells.length)) this.#write(0, this.#image())
+    else for (const slice of slices) if (!this.#writeCell(slice, cleanEpoch)) return
+  }
+
+  #writeCell(slice: number, epoch: number): boolean {
+    this.#cell.writeUInt32BE(epoch)
+    return this.#write(dirtyCellAt(this.cells.length, slice), this.#cell)
+  }
+
   #image(): Buffer {
     const { bootId, mapping } = this.options
-    return flushImageOf(this.dirty, { bootId, mapping, hasOutliving: this.#hasOutliving })
+    return flushImageOf(this.dirty, this.cells, { bootId, mapping, hasOutliving: this.#hasOutliving })
   }
 
   #write(atBytes: number, bytes: Buffer): boolean {
@@ -143,11 +223,16 @@ export class FlushFile {
       this.#file!.writeAt(atBytes, bytes)
       return true
     } catch (error) {
-      const { volumeId, log } = this.options
-      log.error('flush.fileBroken', { volumeId, reason: String(error), remedy: 'every write is made durable at once' })
-      this.#broken = true
+      this.#break(error)
       return false
     }
+  }
+
+  #break(error: unknown): void {
+    const { volumeId, log } = this.options
+    log.error('flush.fileBroken', { volumeId, reason: String(error), remedy: 'every write is made durable at once' })
+    this.#cancelTimer()
+    this.#broken = true
   }
 }
 

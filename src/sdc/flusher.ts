@@ -306,7 +306,7 @@ class FlushRun {
     if (isDone && this.#path.host.map.version === this.#version) this.known.version = this.#version
     if (!isDone) notes.noteBehind()
     else if (epochsChanged) notes.rewrite()
-    else notes.rewriteCells(this.#covered)
+    else notes.flushed(this.#covered)
     this.onEnd(outcome)
   }
 

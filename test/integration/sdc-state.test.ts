@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
+import { systemClock } from '../../src/io/clock.js'
 import { openStateDirectory } from '../../src/io/state-directory.js'
 import { silentLog } from '../../src/ports/index.js'
 import { FlushFile } from '../../src/sdc/flush-file.js'
@@ -35,7 +36,8 @@ t.test('state directory: one that cannot be made is a mistake of the configurati
 
 t.test('flush file: a process that is killed leaves its notes to the next one', async t => {
   const state = openStateDirectory(join(directory, 'flush'))
-  const options = { state, log: silentLog, bootId: 'boot', volumeId: '5eed00000000001f', mapping: 41, isShared: false }
+  const volume = { volumeId: '5eed00000000001f', mapping: 41, isShared: false }
+  const options = { clock: systemClock, state, log: silentLog, bootId: 'boot', ...volume }
   const killed = FlushFile.open({ ...options, epochs: new Uint32Array(1024).fill(3) })
   t.ok(killed.note(1000, 5))
   t.ok(killed.note(1000, 6))

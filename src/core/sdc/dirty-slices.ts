@@ -41,14 +41,8 @@ export class DirtySlices {
     return this.#written.length
   }
 
-  /** Before a change is answered. True if the oldest epoch of the slice changed: the file has to be told. */
-  note(slice: number, epoch: number): boolean {
-    const before = this.oldestEpoch(slice)
-    this.#lower(slice, epoch)
-    return epoch < before
-  }
-
-  #lower(slice: number, epoch: number): void {
+  /** Before a change is answered. */
+  note(slice: number, epoch: number): void {
     const written = this.#written[slice]!
     if (epoch >= written) return
     if (written === cleanEpoch) this.#writtenSlices.push(slice)
@@ -107,7 +101,7 @@ export class DirtySlices {
     const covered = this.#flushingSlices
     this.#flushingSlices = []
     let changed = false
-    if (flushedEpochs === null) for (const slice of covered) this.#lower(slice, this.#flushing[slice]!)
+    if (flushedEpochs === null) for (const slice of covered) this.note(slice, this.#flushing[slice]!)
     else if (othersMoved) {
       for (let slice = 0; slice < this.sliceCount; slice++)
         if (this.#setFlushed(slice, flushedEpochs[slice]!)) changed = true

@@ -2,7 +2,8 @@ import { cleanEpoch, type DirtySlices, inheritedEpoch } from './dirty-slices.js'
 
 /**
  * The flush file of one mapping, big-endian. It outlives the process, not the boot: it is written to the page cache
- * only, one cell before the first change of a slice is answered.
+ * only: one cell before a change is answered that is older than what the cell says. The file may be more
+ * cautious than that (see `sdc/flush-file.ts`), never less.
  *
  *     0  magic 8 bytes   8  version u32   12  sliceCount u32   16  mapping number u32   20  outliving clients u32, 0 or 1
  *    24  boot id, 64 bytes of ascii filled with zeroes
@@ -87,9 +88,10 @@ export function readFlushImage(bytes: Buffer | null, owner: FlushFileOwner): Flu
   }
 }
 
-/** The whole file. */
+/** The whole file. `cells`: what it is to say of unflushed changes. */
 export function flushImageOf(
   dirty: DirtySlices,
+  cells: Uint32Array,
   owner: Pick<FlushFileOwner, 'bootId' | 'mapping'> & Pick<FlushNotes, 'hasOutliving'>,
 ): Buffer {
   const { sliceCount } = dirty
@@ -102,7 +104,7 @@ export function flushImageOf(
   bytes.write(owner.bootId.slice(0, bootIdBytes), bootIdAt, 'latin1')
   for (let slice = 0; slice < sliceCount; slice++) {
     bytes.writeUInt32BE(dirty.flushedEpoch(slice), headerBytes + 4 * slice)
-    bytes.writeUInt32BE(dirty.oldestEpoch(slice), dirtyCellAt(sliceCount, slice))
+    bytes.writeUInt32BE(cells[slice]!, dirtyCellAt(sliceCount, slice))
   }
   return bytes
 }

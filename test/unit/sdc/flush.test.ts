@@ -1,10 +1,16 @@
 import t from 'tap'
 import { errorTable } from '../../../src/base/errors.js'
 import { chunkBytes } from '../../../src/base/units.js'
-import { cleanEpoch, readFlushImage } from '../../../src/core/sdc/index.js'
+import { cleanEpoch, dirtyCellAt, readFlushImage } from '../../../src/core/sdc/index.js'
+import { silentLog } from '../../../src/ports/index.js'
+import { FlushFile } from '../../../src/sdc/flush-file.js'
 import type { VolumeClient } from '../../../src/sdc/volume-client.js'
 import { opcodes } from '../../../src/wire/data.js'
-import { deviceIds, Outcome, World } from './world.js'
+import { SimClock } from '../../support/index.js'
+import { deviceIds, MemoryState, Outcome, World } from './world.js'
+
+/** After this the file knows which slices rest. */
+const restMs = 2_100
 
 const block = [Buffer.alloc(4096, 7)]
 
@@ -20,6 +26,15 @@ async function flush(world: World, volume: VolumeClient): Promise<string | null>
   volume.flush(outcome.done)
   await world.clock.runUntil(() => outcome.isDone)
   return outcome.errno!
+}
+
+const notesOptions = { log: silentLog, bootId: 'boot-1', volumeId: '5eed00000000001f', mapping: 41, isShared: false }
+
+/** A flush of everything that changes no epoch. */
+function finishFlush(notes: FlushFile): void {
+  const covered = notes.dirty.beginFlush(false)
+  notes.dirty.finishFlush(Uint32Array.from(notes.cells, (_, slice) => notes.dirty.flushedEpoch(slice)))
+  notes.flushed(covered)
 }
 
 /** The flushes that arrived since the last call: device, and slice:epoch of what was asked. */
@@ -227,6 +242,7 @@ t.test('the next process flushes only what was left unflushed', async t => {
   await write(world, before, 1)
   t.equal(await flush(world, before), null)
   await write(world, before, 1)
+  await world.clock.runFor(restMs)
   flushes(world)
   world.restart()
   const volume = world.open()
@@ -315,6 +331,13 @@ t.test('a flush file that is damaged says that everything may have been written'
   t.equal(flushes(world).length, 3)
 })
 
+/** What the next process of this boot would find. */
+const fileOf = (world: World, volume: VolumeClient) =>
+  readFlushImage(world.state.read(world.state.list()[0]!), {
+    ...volume.notes.options,
+    epochs: new Uint32Array(world.sliceCount),
+  })
+
 t.test('a slice is noted in the file before its first write is answered, and not again', async t => {
   const world = await new World().start()
   const volume = world.open()
@@ -323,29 +346,180 @@ t.test('a slice is noted in the file before its first write is answered, and not
   t.equal(world.state.writes, writes + 1)
 })
 
+t.test('a slice that is written and flushed all the time costs one write of the file', async t => {
+  const world = await new World().start()
+  const volume = world.open()
+  const { writes } = world.state
+  for (let round = 0; round < 100; round++) {
+    await write(world, volume, 0)
+    t.ok(volume.notes.covers(0, 1))
+    t.equal(await flush(world, volume), null)
+    await world.clock.runFor(100)
+  }
+  t.equal(world.state.writes, writes + 1)
+})
+
+t.test('a slice that rests is clean in the file after a while, one that is unflushed is not', async t => {
+  const world = await new World().start()
+  const volume = world.open()
+  const { writes } = world.state
+  for (const chunk of [0, 1]) await write(world, volume, chunk)
+  t.equal(await flush(world, volume), null)
+  await write(world, volume, 1)
+  await world.clock.runFor(1_000)
+  t.same([...fileOf(world, volume).dirtyEpochs.subarray(0, 2)], [1, 1], 'it may be written again')
+  await world.clock.runFor(restMs - 1_000)
+  t.same([...fileOf(world, volume).dirtyEpochs.subarray(0, 2)], [cleanEpoch, 1])
+  t.equal(world.state.writes, writes + 3, 'two noted, one cleaned')
+  t.notOk(volume.notes.covers(0, 1), 'a write is noted again')
+  await write(world, volume, 0)
+  t.equal(fileOf(world, volume).dirtyEpochs[0], 1)
+})
+
+t.test('where many slices rest, the file is written whole, once', async t => {
+  const state = new MemoryState()
+  const clock = new SimClock()
+  const notes = FlushFile.open({ ...notesOptions, clock, state, epochs: new Uint32Array(100).fill(1) })
+  for (let slice = 0; slice < 50; slice++) notes.note(slice, 1)
+  finishFlush(notes)
+  notes.note(49, 1)
+  const { writes } = state
+  await clock.runFor(restMs)
+  t.equal(state.writes, writes + 1)
+  t.same(
+    [0, 48, 49].map(slice => state.read(state.list()[0]!)!.readUInt32BE(dirtyCellAt(100, slice))),
+    [cleanEpoch, cleanEpoch, 1],
+  )
+  await clock.runIdle()
+})
+
+t.test('while nothing is stale in the file no timer runs, nor after the end', async t => {
+  for (const end of ['close', 'remove', 'rewrite', 'noteBehind', 'settle'] as const) {
+    const clock = new SimClock()
+    const notes = FlushFile.open({ ...notesOptions, clock, state: new MemoryState(), epochs: new Uint32Array(4) })
+    await clock.runIdle({ withinMs: 0 })
+    notes.note(0, 1)
+    finishFlush(notes)
+    await t.rejects(clock.runIdle({ withinMs: 0 }), 'cleans later')
+    notes[end]()
+    await clock.runIdle({ withinMs: 0 })
+  }
+})
+
+t.test('an older epoch than the one in the file is written at once', async t => {
+  const state = new MemoryState()
+  const notes = FlushFile.open({ ...notesOptions, clock: new SimClock(), state, epochs: new Uint32Array(4).fill(1) })
+  const { cells } = notes
+  const inFile = () => state.read(state.list()[0]!)!.readUInt32BE(dirtyCellAt(4, 2))
+  notes.note(2, 7)
+  finishFlush(notes)
+  notes.note(2, 9)
+  t.same([inFile(), cells[2], notes.dirty.oldestEpoch(2)], [7, 7, 9], 'a newer one needs no write')
+  t.ok(notes.covers(2, 7))
+  t.notOk(notes.covers(2, 6))
+  notes.note(2, 6)
+  t.same([inFile(), cells[2], notes.dirty.oldestEpoch(2)], [6, 6, 6])
+  t.equal(notes.cells, cells)
+  state.broken = true
+  t.notOk(notes.note(1, 6))
+  t.notOk(notes.covers(2, 6), 'a file that cannot be written covers nothing')
+})
+
+t.test('a process that ends before the file knows what is clean leaves more to flush, not less', async t => {
+  const world = await new World().start()
+  const before = world.open()
+  await write(world, before, 0)
+  t.equal(await flush(world, before), null)
+  flushes(world)
+  world.restart()
+  const between = world.open()
+  t.equal(await flush(world, between), null)
+  t.same(flushes(world), ['0 0:1', '1 0:1'])
+  await write(world, between, 0)
+  flushes(world)
+  world.restart()
+  t.equal(await flush(world, world.open()), null)
+  t.same(flushes(world), ['0 0:1', '1 0:1'], 'written after a flush, noted by the write before it')
+})
+
+t.test('a loss after a flush is not told by the next process if this one has flushed since', async t => {
+  const world = await new World().start()
+  const before = world.open()
+  await write(world, before, 0)
+  t.equal(await flush(world, before), null)
+  world.move(0, { lossEpoch: 2 })
+  world.push()
+  await write(world, before, 1)
+  t.equal(await flush(world, before), null)
+  world.restart()
+  t.equal(await flush(world, world.open()), null)
+})
+
+t.test('a loss that was reported stays in the file, however long, until a later FLUSH has succeeded', async t => {
+  const world = await new World().start()
+  const first = world.open()
+  for (const chunk of [0, 1]) await write(world, first, chunk)
+  t.equal(await flush(world, first), null)
+  await write(world, first, 0)
+  world.move(0, { lossEpoch: 2 })
+  world.push()
+  t.equal(await flush(world, first), 'EIO')
+  await world.clock.runFor(restMs)
+  first.notes.noteOutliving()
+  first.notes.settle()
+  first.notes.close()
+  world.restart()
+  t.equal(await flush(world, world.open()), 'EIO')
+})
+
+t.test('on a shared volume a write during a FLUSH is in the file before it is answered', async t => {
+  const world = await new World().start()
+  const volume = world.open({ shared: true })
+  for (const sds of world.sdss) sds.behave = ({ frame }) => (frame.opcode === opcodes.flush ? 'hold' : undefined)
+  volume.flush(() => {})
+  await world.clock.runUntil(() => world.sdss.every(({ held }) => held.length === 1))
+  await write(world, volume, 0)
+  t.equal(fileOf(world, volume).dirtyEpochs[0], 1)
+})
+
+t.test('a file that is settled and closed leaves the next process nothing to flush but what is unflushed', async t => {
+  const world = await new World().start()
+  const before = world.open()
+  for (const chunk of [0, 1]) await write(world, before, chunk)
+  t.equal(await flush(world, before), null)
+  await write(world, before, 1)
+  before.notes.settle()
+  before.notes.close()
+  flushes(world)
+  world.restart()
+  t.equal(await flush(world, world.open()), null)
+  t.same(flushes(world), ['1 1:1', '2 1:1'])
+})
+
 t.test(
-  'after every flush, and every failed one, the file says what is unflushed, as if it were written whole',
+  'after every flush, and every failed one, the file says at least what is unflushed, and in the end just that',
   async t => {
     const world = await new World().start()
     const volume = world.open()
-    const [name] = world.state.list()
-    const { options, dirty } = volume.notes
-    const isWhole = (): boolean => {
-      const notes = readFlushImage(world.state.read(name!), { ...options, epochs: new Uint32Array(world.sliceCount) })
-      for (let slice = 0; slice < world.sliceCount; slice++)
-        if (
-          notes.dirtyEpochs[slice] !== dirty.oldestEpoch(slice) ||
-          notes.flushedEpochs[slice] !== dirty.flushedEpoch(slice)
-        )
-          return false
-      return true
+    const { cells, dirty } = volume.notes
+    const isCautious = (): boolean => {
+      const notes = fileOf(world, volume)
+      return cells.every((cell, slice) => notes.dirtyEpochs[slice] === cell && cell <= dirty.oldestEpoch(slice))
     }
-    const { writes } = world.state
+    const isWhole = (): boolean => {
+      const notes = fileOf(world, volume)
+      return cells.every(
+        (_, slice) =>
+          notes.dirtyEpochs[slice] === dirty.oldestEpoch(slice) &&
+          notes.flushedEpochs[slice] === dirty.flushedEpoch(slice),
+      )
+    }
     await write(world, volume, 0)
     t.ok(isWhole(), 'noted')
     t.equal(await flush(world, volume), null)
-    t.ok(isWhole(), 'one slice flushed')
-    t.equal(world.state.writes, writes + 2, 'one cell each')
+    t.ok(isCautious(), 'one slice flushed')
+    await world.clock.runFor(restMs)
+    t.ok(isWhole(), 'a while later')
     await write(world, volume, 1)
     world.move(1, { joining: deviceIds[0]! })
     world.push()
@@ -361,6 +535,9 @@ t.test(
     world.network.drop('sdc', 'sds-2')
     await world.clock.runUntil(() => failing.isDone)
     t.equal(failing.errno, 'EIO')
+    t.ok(isCautious(), 'one failed half-way')
+    await world.clock.runFor(restMs)
+    t.ok(isCautious(), 'and nothing came after it')
     world.sdss[2]!.behave = () => undefined
     await write(world, volume, 2)
     t.equal(await flush(world, volume), null)

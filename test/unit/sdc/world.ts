@@ -203,6 +203,8 @@ export class World implements DataPathHost {
   readonly state = new MemoryState()
   readonly volumes: VolumeClient[] = []
   path: DataPath
+  /** The timers of the process that is running now. */
+  #processClock = this.clock.forProcess()
   incarnation = 1
   noSessions = 0
 
@@ -270,6 +272,7 @@ export class World implements DataPathHost {
     const volume = { ...volumeOf(31), ...changes.volume }
     const epochs = Uint32Array.from(this.map.slices.get(poolId)!, ({ epoch }) => epoch)
     const notes = FlushFile.open({
+      clock: this.#processClock,
       state: this.state,
       log: silentLog,
       bootId: this.bootId,
@@ -295,6 +298,8 @@ export class World implements DataPathHost {
   /** The process ends and another one starts, in the same boot unless told otherwise. */
   restart(bootId = this.bootId): void {
     this.path.close()
+    this.#processClock.kill()
+    this.#processClock = this.clock.forProcess()
     this.volumes.length = 0
     this.bootId = bootId
     this.path = new DataPath(this)

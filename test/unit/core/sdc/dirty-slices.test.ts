@@ -15,6 +15,12 @@ const owner = {
   isShared: false,
   hasOutliving: true,
 }
+const imageOf = (dirty: DirtySlices, of: typeof owner) =>
+  flushImageOf(
+    dirty,
+    Uint32Array.from({ length: slices }, (_, slice) => dirty.oldestEpoch(slice)),
+    of,
+  )
 
 t.test(
   'where nothing else has moved, a flush that looks only at what it covers ends like one that looks at everything',
@@ -29,7 +35,7 @@ t.test(
           dirty.finishFlush(Uint32Array.from(now))
         }
         for (const [written, isDone] of flushes) {
-          for (const slice of written) if (all.note(slice, now[slice]!) !== some.note(slice, now[slice]!)) return false
+          for (const slice of written) for (const dirty of [all, some]) dirty.note(slice, now[slice]!)
           if (all.beginFlush(false).join() !== some.beginFlush(false).join()) return false
           const outcome = isDone ? Uint32Array.from(now) : null
           if (all.finishFlush(outcome, true) !== some.finishFlush(outcome, false)) return false
@@ -66,9 +72,7 @@ t.test('notes keep the oldest epoch, whatever flushes and writes do', async () =
       let underWay = false
       for (const one of steps) {
         if (one.kind === 'note') {
-          const before = dirty.oldestEpoch(one.slice)
-          const told = dirty.note(one.slice, one.epoch)
-          if (told !== dirty.oldestEpoch(one.slice) < before) return false
+          dirty.note(one.slice, one.epoch)
           writes.push({ slice: one.slice, epoch: one.epoch, covered: false })
         } else if (one.kind === 'begin' && !underWay) {
           underWay = true
@@ -93,7 +97,7 @@ t.test('notes keep the oldest epoch, whatever flushes and writes do', async () =
 t.test('flush file: what is written is read back by a process of the same boot', async t => {
   const dirty = fresh()
   dirty.note(2, 7)
-  const image = flushImageOf(dirty, owner)
+  const image = imageOf(dirty, owner)
   t.equal(image.readUInt32BE(dirtyCellAt(slices, 2)), 7)
   const { found, flushedEpochs, dirtyEpochs } = readFlushImage(image, owner)
   t.same(
@@ -102,10 +106,20 @@ t.test('flush file: what is written is read back by a process of the same boot',
   )
 })
 
+t.test('flush file: a cell may be more cautious than the notes in memory', async t => {
+  const dirty = fresh()
+  dirty.note(2, 7)
+  const { dirtyEpochs } = readFlushImage(
+    flushImageOf(dirty, Uint32Array.of(cleanEpoch, 3, 5, cleanEpoch), owner),
+    owner,
+  )
+  t.same([...dirtyEpochs], [cleanEpoch, 3, 5, cleanEpoch])
+})
+
 t.test('flush file: of another boot, every slice counts as written since its last flush', async t => {
   const dirty = fresh()
   dirty.note(2, 7)
-  const { found, dirtyEpochs } = readFlushImage(flushImageOf(dirty, owner), { ...owner, bootId: 'another' })
+  const { found, dirtyEpochs } = readFlushImage(imageOf(dirty, owner), { ...owner, bootId: 'another' })
   t.same([found, [...dirtyEpochs]], ['other boot', [1, 1, 1, 1]])
 })
 
@@ -114,11 +128,11 @@ t.test(
   async t => {
     const dirty = fresh()
     dirty.note(2, 7)
-    const image = flushImageOf(dirty, { ...owner, hasOutliving: false })
+    const image = imageOf(dirty, { ...owner, hasOutliving: false })
     const { dirtyEpochs, flushedEpochs, hasOutliving } = readFlushImage(image, { ...owner, bootId: 'another' })
     t.same([hasOutliving, [...flushedEpochs]], [false, [9, 9, 9, 9]])
     const next = new DirtySlices({ dirtyEpochs, flushedEpochs })
-    t.ok(next.note(1, 12), 'a change of this boot is noted')
+    next.note(1, 12)
     t.same(next.beginFlush(false), [0, 1, 2, 3])
     t.same(
       [0, 1, 2].map(slice => next.hasLost(slice, 13)),
@@ -129,7 +143,7 @@ t.test(
 )
 
 t.test('flush file: clients that may outlive the boot are never forgotten', async t => {
-  const alone = flushImageOf(fresh(), { ...owner, hasOutliving: false })
+  const alone = imageOf(fresh(), { ...owner, hasOutliving: false })
   const older = Buffer.from(alone)
   older.writeUInt32BE(1, 8)
   const next = { ...owner, bootId: 'another' }
@@ -137,7 +151,7 @@ t.test('flush file: clients that may outlive the boot are never forgotten', asyn
   for (const [image, reader] of [
     [older, next],
     [alone, { ...next, isShared: true }],
-    [flushImageOf(fresh(), owner), next],
+    [imageOf(fresh(), owner), next],
   ] as const) {
     const { hasOutliving, dirtyEpochs } = readFlushImage(image, reader)
     t.same([hasOutliving, [...dirtyEpochs]], [true, [1, 1, 1, 1]])
@@ -147,14 +161,14 @@ t.test('flush file: clients that may outlive the boot are never forgotten', asyn
 t.test('flush file: none, or another mapping’s, means that nothing was written', async t => {
   const dirty = fresh()
   dirty.note(2, 7)
-  for (const image of [null, flushImageOf(dirty, { ...owner, mapping: 40 })]) {
+  for (const image of [null, imageOf(dirty, { ...owner, mapping: 40 })]) {
     const { found, flushedEpochs, dirtyEpochs } = readFlushImage(image, owner)
     t.same([found, flushedEpochs[0], dirtyEpochs[2]], ['none', 9, cleanEpoch])
   }
 })
 
 t.test('flush file: of no sense, every slice counts as written since ever', async t => {
-  const image = flushImageOf(fresh(), owner)
+  const image = imageOf(fresh(), owner)
   const wrongMagic = Buffer.from(image)
   wrongMagic[0] = 0
   for (const bytes of [Buffer.alloc(0), image.subarray(0, 100), wrongMagic, Buffer.concat([image, Buffer.alloc(1)])]) {
