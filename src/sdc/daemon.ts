@@ -298,7 +298,11 @@ class RunningSdc implements SdcDaemon, DataPathHost {
     if (this.#endedBy === null) await Promise.race([idle, this.#after(stopWaitMs)])
     this.#reach.close()
     this.#path.close()
-    for (const volume of volumes) volume.notes.close()
+    for (const { notes } of volumes) {
+      // After a failure the file may be a newer process's by now.
+      if (this.#endedBy === null) notes.settle()
+      notes.close()
+    }
     await this.#mdm.close()
   }
 

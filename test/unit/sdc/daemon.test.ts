@@ -3,9 +3,11 @@ import { StorageError } from '../../../src/base/errors.js'
 import type { SdcId } from '../../../src/base/ids.js'
 import { GiB } from '../../../src/base/units.js'
 import type { SdcConfig } from '../../../src/config/sdc.js'
+import { cleanEpoch, dirtyCellAt } from '../../../src/core/sdc/index.js'
 import type { MapChange, Mapping, Volume } from '../../../src/model/index.js'
 import { type SdcDaemon, startSdc } from '../../../src/sdc/daemon.js'
 import type { BlockBackend, NbdListener } from '../../../src/sdc/nbd/index.js'
+import type { VolumeClient } from '../../../src/sdc/volume-client.js'
 import { noKernelNbd, SimWorld } from '../../support/index.js'
 import { FakeKernel } from './fake-kernel.js'
 import { FakeMdm, mdmAt } from './fake-mdm.js'
@@ -177,6 +179,36 @@ t.test('a newer process of the same SDC ends this one', async t => {
   const error = await bench.run(old.failed!)
   t.match(error, { code: 'NO_SESSION' })
   await bench.run(old.stop())
+  await bench.run(next.stop())
+})
+
+/** Slice 0 is written and flushed; returns how to read what the file says of it. */
+function flushedOnce(bench: Bench, daemon: SdcDaemon): () => number {
+  const { notes } = daemon.exports.find('vol31') as VolumeClient
+  notes.note(0, 1)
+  const covered = notes.dirty.beginFlush(false)
+  notes.dirty.finishFlush(new Uint32Array(4).fill(1))
+  notes.flushed(covered)
+  return () => bench.state.read(`flush-${idOf(31)}`)!.readUInt32BE(dirtyCellAt(4, 0))
+}
+
+t.test('an SDC that is stopped leaves a flush file that calls clean what is', async t => {
+  const bench = await new Bench().open()
+  const daemon = await bench.run(bench.start())
+  const cellNow = flushedOnce(bench, daemon)
+  t.equal(cellNow(), 1, 'the slice may be written again')
+  await bench.run(daemon.stop())
+  t.equal(cellNow(), cleanEpoch)
+})
+
+t.test('an SDC that a newer process ends leaves the flush file alone', async t => {
+  const bench = await new Bench().open()
+  const old = await bench.run(bench.start())
+  const cellNow = flushedOnce(bench, old)
+  const next = await bench.run(bench.start())
+  await bench.run(old.failed)
+  await bench.run(old.stop())
+  t.equal(cellNow(), 1)
   await bench.run(next.stop())
 })
 

@@ -472,6 +472,25 @@ t.test('a loss that was reported stays in the file, however long, until a later 
   t.equal(await flush(world, world.open()), 'EIO')
 })
 
+t.test('a loss of what others wrote stays in the file, too, although much of it could be cleaned', async t => {
+  const state = new MemoryState()
+  const clock = new SimClock()
+  const options = { ...notesOptions, isShared: true, clock, state, epochs: new Uint32Array(100).fill(1) }
+  const notes = FlushFile.open(options)
+  for (let slice = 0; slice < 50; slice++) notes.note(slice, 1)
+  finishFlush(notes)
+  notes.dirty.beginFlush(true)
+  for (let slice = 0; slice < 50; slice++) notes.dirty.sliceFlushed(slice, 1)
+  notes.dirty.reportLosses(new Uint32Array(100).fill(2))
+  notes.noteBehind()
+  await clock.runFor(restMs)
+  notes.settle()
+  notes.close()
+  const next = FlushFile.open(options)
+  next.dirty.beginFlush(true)
+  t.ok(next.dirty.hasLost(99, 2))
+})
+
 t.test('on a shared volume a write during a FLUSH is in the file before it is answered', async t => {
   const world = await new World().start()
   const volume = world.open({ shared: true })
