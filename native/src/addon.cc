@@ -11,7 +11,7 @@ static Napi::Object start(Napi::Env env, Napi::Object exports) {
   exportHost(env, exports);
   exportNbdNetlink(env, exports);
   exportReadLane(env, exports);
-  exportReadRelay(env, exports);
+  exportRelay(env, exports);
   exportSockets(env, exports);
   exportStreams(env, exports);
   exportTurn(env, exports);

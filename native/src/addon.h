@@ -11,7 +11,7 @@ void exportFiles(Napi::Env env, Napi::Object exports);
 void exportHost(Napi::Env env, Napi::Object exports);
 void exportNbdNetlink(Napi::Env env, Napi::Object exports);
 void exportReadLane(Napi::Env env, Napi::Object exports);
-void exportReadRelay(Napi::Env env, Napi::Object exports);
+void exportRelay(Napi::Env env, Napi::Object exports);
 void exportSockets(Napi::Env env, Napi::Object exports);
 void exportStreams(Napi::Env env, Napi::Object exports);
 void exportTurn(Napi::Env env, Napi::Object exports);

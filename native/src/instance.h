@@ -6,7 +6,7 @@
 
 class Engine;
 class ReadLane;
-class ReadRelay;
+class Relay;
 class Streams;
 class Turn;
 class WriteLane;
@@ -15,7 +15,7 @@ struct Instance {
   std::shared_ptr<Engine> engine;
   std::shared_ptr<Streams> streams;
   std::shared_ptr<ReadLane> readLane;
-  std::shared_ptr<ReadRelay> readRelay;
+  std::shared_ptr<Relay> relay;
   std::shared_ptr<Turn> turn;
   std::shared_ptr<WriteLane> writeLane;
 

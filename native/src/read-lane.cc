@@ -51,12 +51,7 @@ void ReadLane::give(const Napi::CallbackInfo&) {
   passes_.resize(passesMax);
   ReadPass& pass = passes_[placeOf(of->serial, field(volume), field(chunk))];
   pass.serial = of->serial;
-  pass.slice = field(slice);
-  pass.epoch = field(epoch);
-  pass.mapping = field(mapping);
-  pass.volume = field(volume);
-  pass.chunk = field(chunk);
-  pass.pool = field(pool);
+  pass.place = {field(slice), field(epoch), field(mapping), field(volume), field(chunk), field(pool), 0};
   pass.handle = field(handle);
   pass.chunkAt = static_cast<uint64_t>(form_[chunkAt]);
   pass.untilMs = form_[untilMs];
@@ -75,9 +70,9 @@ const ReadPass* ReadLane::passFor(const Stream& stream, const unsigned char* hea
   if (word(header, 0) != readWord || word(header, atFlags) != 0 || word(header, atBodyBytes) != 0) return nullptr;
   const uint32_t volume = word(header, atVolume), chunk = word(header, atChunk);
   const ReadPass& pass = passes_[placeOf(stream.serial, volume, chunk)];
-  const bool isSame = pass.serial == stream.serial && pass.volume == volume && pass.chunk == chunk &&
-                      pass.slice == word(header, atSlice) && pass.epoch == word(header, atEpoch) &&
-                      pass.mapping == word(header, atMapping) && pass.pool == word(header, atPool);
+  const bool isSame = pass.serial == stream.serial && pass.place.volume == volume && pass.place.chunk == chunk &&
+                      pass.place.slice == word(header, atSlice) && pass.place.epoch == word(header, atEpoch) &&
+                      pass.place.mapping == word(header, atMapping) && pass.place.pool == word(header, atPool);
   return isSame && isValid(pass) ? &pass : nullptr;
 }
 

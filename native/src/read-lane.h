@@ -12,13 +12,14 @@
 #include "below.h"
 #include "engine.h"
 #include "tallies.h"
+#include "wire.h"
 
 class Streams;
 
 /// What JavaScript has said about reads of one chunk on one connection.
 struct ReadPass {
   uint64_t serial = 0;  // of the stream; 0: none
-  uint32_t slice = 0, epoch = 0, mapping = 0, volume = 0, chunk = 0, pool = 0;
+  wire::Place place;
   uint32_t handle = 0;  // the file
   uint64_t chunkAt = 0;
   double untilMs = 0;

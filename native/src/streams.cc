@@ -127,19 +127,19 @@ void Streams::append(Stream& stream, std::initializer_list<iovec> pieces, Take t
   stream.takes.push_back(take);
 }
 
-void Streams::appendHeader(Stream& stream, const unsigned char* header) {
-  const uint32_t slot = headers_.keep(header);
-  append(stream, {{headers_.at(slot), wire::frameHeaderBytes}}, {1, &headers_, slot});
+void Streams::appendHeader(Stream& stream, const unsigned char* header, size_t bytes) {
+  const uint32_t slot = headers_.keep(header, bytes);
+  append(stream, {{headers_.at(slot), bytes}}, {1, &headers_, slot});
 }
 
-uint32_t Headers::keep(const unsigned char* header) {
+uint32_t Headers::keep(const unsigned char* header, size_t bytes) {
   if (free_.empty()) {
     free_.push_back(static_cast<uint32_t>(headers_.size()));
     headers_.emplace_back();
   }
   const uint32_t slot = free_.back();
   free_.pop_back();
-  memcpy(headers_[slot].data(), header, wire::frameHeaderBytes);
+  memcpy(headers_[slot].data(), header, bytes);
   return slot;
 }
 

@@ -85,7 +85,7 @@ struct Stream {
 /// Headers of frames on their way out.
 class Headers : public Below {
  public:
-  uint32_t keep(const unsigned char* header);
+  uint32_t keep(const unsigned char* header, size_t bytes);
   void* at(uint32_t slot) { return headers_[slot].data(); }
   void release(uint32_t slot) override { free_.push_back(slot); }
 
@@ -116,7 +116,8 @@ class Streams {
   bool takesMore(const Stream& stream) const;
   /// Adds to what is unsent; it leaves with `sendAppended`.
   void append(Stream& stream, std::initializer_list<iovec> pieces, Take take);
-  void appendHeader(Stream& stream, const unsigned char* header);
+  /// A header of a frame or a reply, which is copied.
+  void appendHeader(Stream& stream, const unsigned char* header, size_t bytes);
   void sendAppended();
   /// JavaScript is to have this request.
   void giveBack(Stream& stream, const unsigned char* header, size_t bytes);

@@ -50,4 +50,28 @@ inline void setWord(unsigned char* header, size_t at, uint32_t value) {
   memcpy(header + at, &value, sizeof value);
 }
 
+/// Of which chunk a request speaks, as of which map.
+struct Place {
+  uint32_t slice = 0, epoch = 0, mapping = 0, volume = 0, chunk = 0, pool = 0;
+  uint64_t mapVersion = 0;
+};
+
+/// A request that fills `header`; what comes with it is as long as what it is about, but for a read.
+inline void setRequest(unsigned char* header, uint32_t what, uint32_t requestId, const Place& place, uint32_t offset, uint32_t length) {
+  memset(header, 0, frameHeaderBytes);
+  setWord(header, 0, what);
+  setWord(header, atRequestId, requestId);
+  setWord(header, atBodyBytes, what == readWord ? 0 : length);
+  setWord(header, atSlice, place.slice);
+  setWord(header, atEpoch, place.epoch);
+  setWord(header, atMapping, place.mapping);
+  setWord(header, atVolume, place.volume);
+  setWord(header, atChunk, place.chunk);
+  setWord(header, atOffset, offset);
+  setWord(header, atLength, length);
+  setWord(header, atPool, place.pool);
+  setWord(header, atMapVersion, static_cast<uint32_t>(place.mapVersion >> 32));
+  setWord(header, atMapVersion + 4, static_cast<uint32_t>(place.mapVersion));
+}
+
 }  // namespace wire

@@ -67,12 +67,8 @@ Napi::Value WriteLane::give(const Napi::CallbackInfo&) {
   byChunk_[key] = slot;
   WritePass& pass = passes_[slot];
   pass.serial = of->serial;
-  pass.slice = field(slice);
-  pass.epoch = field(epoch);
-  pass.mapping = field(mapping);
-  pass.volume = field(volume);
-  pass.chunk = field(chunk);
-  pass.pool = field(pool);
+  pass.place = {field(slice), field(epoch), field(mapping), field(volume), field(chunk), field(pool),
+                static_cast<uint64_t>(form_[mapVersion])};
   pass.handle = field(handle);
   pass.chunkAt = static_cast<uint64_t>(form_[chunkAt]);
   pass.tallyAt = field(tallyAt);
@@ -81,7 +77,6 @@ Napi::Value WriteLane::give(const Napi::CallbackInfo&) {
   pass.readTotalAt = field(readTotalAt);
   pass.peerId = to == nullptr ? 0 : to->id;
   pass.peerSerial = to == nullptr ? 0 : to->serial;
-  pass.mapVersion = form_[mapVersion];
   pass.readUntilMs = form_[until];
   pass.endsOp = field(endsOp);
   pass.state = WritePass::open;
@@ -127,7 +122,7 @@ void WriteLane::endPass(WritePass& pass) {
   if (pass.state != WritePass::open) return;
   pass.state = WritePass::ending;
   engine_->began();
-  byChunk_.erase({pass.serial, chunkOf(pass.volume, pass.chunk)});
+  byChunk_.erase({pass.serial, chunkOf(pass.place.volume, pass.place.chunk)});
   endIfIdle(pass);
 }
 
@@ -142,8 +137,8 @@ WritePass* WriteLane::passFor(const Stream& stream, const unsigned char* header,
   const auto found = byChunk_.find({stream.serial, chunkOf(word(header, atVolume), word(header, atChunk))});
   if (found == byChunk_.end()) return nullptr;
   WritePass& pass = passes_[slot = found->second];
-  const bool isLike = word(header, atFlags) == 0 && pass.slice == word(header, atSlice) && pass.epoch == word(header, atEpoch) &&
-                      pass.pool == word(header, atPool) && pass.mapping == word(header, atMapping);
+  const bool isLike = word(header, atFlags) == 0 && pass.place.slice == word(header, atSlice) && pass.place.epoch == word(header, atEpoch) &&
+                      pass.place.pool == word(header, atPool) && pass.place.mapping == word(header, atMapping);
   return isLike ? &pass : nullptr;
 }
 
@@ -239,20 +234,11 @@ void WriteLane::sendToPeer(LaneOp& op, uint32_t slot, const WritePass& pass) {
   op.peerSerial = peer.serial;
   op.atPeer = op.isLeaving = true;
   ++peer.awaited;
-  unsigned char header[frameHeaderBytes] = {};
-  setWord(header, 0, copyWriteWord);
-  setWord(header, atRequestId, op.requestId);
-  setWord(header, atBodyBytes, op.length);
-  setWord(header, atSlice, pass.slice);
-  setWord(header, atEpoch, pass.epoch);
-  setWord(header, atVolume, pass.volume);
-  setWord(header, atChunk, pass.chunk);
-  setWord(header, atOffset, op.offset);
-  setWord(header, atLength, op.length);
-  setWord(header, atPool, pass.pool);
-  setWord(header, atMapVersion, static_cast<uint32_t>(pass.mapVersion / 4294967296.0));
-  setWord(header, atMapVersion + 4, static_cast<uint32_t>(static_cast<uint64_t>(pass.mapVersion)));
-  streams_->appendHeader(peer, header);
+  unsigned char header[frameHeaderBytes];
+  wire::Place place = pass.place;
+  place.mapping = 0;
+  setRequest(header, copyWriteWord, op.requestId, place, op.offset, op.length);
+  streams_->appendHeader(peer, header, frameHeaderBytes);
   streams_->append(peer, {{op.block, op.length}}, {1, this, slot});
 }
 
@@ -297,7 +283,7 @@ void WriteLane::settle(LaneOp& op, uint32_t slot) {
         op.isLeaving = true;
         streams_->append(*client, {{op.header, frameHeaderBytes}, {op.block, op.length}}, {2, this, slot});
       } else if (isThere) {
-        streams_->appendHeader(*client, op.header);
+        streams_->appendHeader(*client, op.header, frameHeaderBytes);
       }
     } else {
       count(op, returned, 1);

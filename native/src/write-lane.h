@@ -16,20 +16,20 @@
 #include "below.h"
 #include "engine.h"
 #include "tallies.h"
+#include "wire.h"
 
 class Streams;
 
 /// What JavaScript has said about one chunk and one connection.
 struct WritePass {
   uint64_t serial = 0;  // of the stream
-  uint32_t slice = 0, epoch = 0, mapping = 0, volume = 0, chunk = 0, pool = 0;
+  wire::Place place;
   uint32_t handle = 0;  // the file
   uint64_t chunkAt = 0;
   uint32_t tallyAt = 0, totalAt = 0, readTallyAt = 0, readTotalAt = 0;
   /// Of the connection to the other copy; 0: this is the other copy.
   uint32_t peerId = 0;
   uint64_t peerSerial = 0;
-  double mapVersion = 0;
   /// Until then reads may be answered.
   double readUntilMs = 0;
   /// The operation of the file engine that ends with the pass.

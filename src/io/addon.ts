@@ -81,12 +81,15 @@ export interface Addon {
   /** What has been carried out under it. */
   writePassDone(pass: number): number
   writePassReadUntil(pass: number, untilMs: number): void
-  /** Once. `form` is what `readRoute` reads, `tallies` the same as the lane's. */
-  readRelayStart(form: Float64Array, tallies: Float64Array): void
+  /** Once. `form` is what `relayRoute` reads, `tallies` the same as the lanes'. */
+  relayStart(form: Float64Array, tallies: Float64Array): void
+  /** Notes for routes, which the addon reads and changes; returns their number. */
+  relayAddNotes(cells: Uint32Array, below: Uint32Array): number
+  relayDropNotes(notes: number): void
   /** Sets the route that the form describes. */
-  readRoute(): void
+  relayRoute(): void
   /** What was sent on before that moment of `bootTimeMs` is given back; Infinity: everything, and there are no routes left. */
-  readsTakeBack(sinceMs: number): void
+  relayTakeBack(sinceMs: number): void
 
   socketPair(): [number, number]
   fdDup(fd: number): number

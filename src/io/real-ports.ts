@@ -8,7 +8,7 @@ import { type LogLevel, openLog } from './log.js'
 import { lmdbStores } from './meta-store.js'
 import { systemRandom } from './random.js'
 import { readPasses } from './read-passes.js'
-import { readRelay } from './read-relay.js'
+import { relay } from './relay.js'
 import { tcpLink } from './tcp-link.js'
 import { writePasses } from './write-passes.js'
 
@@ -24,7 +24,7 @@ export function realPorts({ logLevel, name }: { logLevel: LogLevel; name: string
     kernelNbd,
     readPasses,
     writePasses,
-    readRelay,
+    relay,
     log: openLog({ name, level: logLevel }),
     bootId: readBootId(),
   }

@@ -5,7 +5,7 @@ const talliesMax = 16_384
 const numbersPerTally = 4
 const underWay = 2
 
-/** What the addon counts, see native/src/read-lane.cc and read-relay.cc; the first one is of everything. */
+/** What the addon counts, see native/src/read-lane.cc and relay.cc; the first one is of everything. */
 export const tallies = new Float64Array(talliesMax * numbersPerTally)
 let talliesNow = 0
 /** Places of tallies that were closed. */

@@ -6,7 +6,7 @@ import type { Log } from './log.js'
 import type { MetaStorePort } from './meta-store.js'
 import type { Random } from './random.js'
 import type { ReadPasses } from './read-passes.js'
-import type { ReadRelay } from './read-relay.js'
+import type { Relay } from './relay.js'
 import type { WritePasses } from './write-passes.js'
 
 /** What a daemon stands on: the real ones in a process, simulated ones in a test. */
@@ -19,7 +19,7 @@ export interface Ports {
   kernelNbd: KernelNbd
   readPasses: ReadPasses
   writePasses: WritePasses
-  readRelay: ReadRelay
+  relay: Relay
   log: Log
   /** /proc/sys/kernel/random/boot_id: names this boot of the host. */
   bootId: string

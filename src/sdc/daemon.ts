@@ -4,7 +4,7 @@ import type { SdcConfig } from '../config/sdc.js'
 import { openStateDirectory } from '../io/state-directory.js'
 import { type MdmClient, openMdmClient } from '../mdm-client/index.js'
 import type { ClusterMap, Endpoint, MapDelta } from '../model/index.js'
-import type { Clock, Daemon, Link, Log, MetricSample, Ports, ReadRelay, StateDirectory } from '../ports/index.js'
+import type { Clock, Daemon, Link, Log, MetricSample, Ports, Relay, StateDirectory } from '../ports/index.js'
 import type { MdmNotices } from '../wire/control.js'
 import { DataPath, type DataPathHost } from './data-path.js'
 import { checkDoors, Doors } from './doors.js'
@@ -61,7 +61,7 @@ class RunningSdc implements SdcDaemon, DataPathHost {
   readonly clock: Clock
   readonly link: Link
   readonly log: Log
-  readonly relay: ReadRelay
+  readonly relay: Relay
   readonly failed: Promise<Error>
   readonly exports: Exports
   readonly #identity: SdcIdentity
@@ -84,11 +84,11 @@ class RunningSdc implements SdcDaemon, DataPathHost {
     readonly options: SdcOptions,
     readonly noKernel: string | null,
   ) {
-    const { clock, link, log, random, bootId, readRelay } = ports
+    const { clock, link, log, random, bootId, relay } = ports
     this.clock = clock
     this.link = link
     this.log = log
-    this.relay = readRelay
+    this.relay = relay
     const state = options.state ?? openStateDirectory(config.directory)
     this.#identity = new SdcIdentity(state, random, config)
     this.#path = new DataPath(this)

@@ -43,7 +43,7 @@ export interface SessionHost {
 }
 
 /**
- * Unanswered requests at one device at a time; more wait here. With what the relay sends (native/src/read-relay.cc) it is
+ * Unanswered requests at one device at a time; more wait here. With what the relay sends (native/src/relay.cc) it is
  * less than an SDS takes before it stops reading, so that a ping is always heard.
  */
 const windowMax = sessionRequestsMax / 2

@@ -40,7 +40,7 @@ export const volumeOfFlushFile = (name: string): string | null => /^flush-([0-9a
  */
 export class FlushFile {
   readonly dirty: DirtySlices
-  /** For each slice the dirty cell in the file. The same array for as long as this lives. */
+  /** For each slice the dirty cell in the file. The same array for as long as this lives, as others look at it (ports/relay.ts). */
   readonly cells: Uint32Array
   /** 1: noted since the timer was set. */
   readonly #recent: Uint8Array
@@ -65,7 +65,8 @@ export class FlushFile {
     this.#recent = new Uint8Array(cells.length)
     this.#file = file
     this.#hasOutliving = hasOutliving
-    this.#broken = file === null
+    this.#broken = false
+    if (file === null) this.#endNotes()
   }
 
   /** Takes over what the file says, and makes it this boot's. */
@@ -160,7 +161,7 @@ export class FlushFile {
   close(): void {
     this.#cancelTimer()
     this.#file?.close()
-    this.#broken = true
+    this.#endNotes()
   }
 
   /** The mapping is gone, and its notes with it. */
@@ -232,7 +233,13 @@ export class FlushFile {
     const { volumeId, log } = this.options
     log.error('flush.fileBroken', { volumeId, reason: String(error), remedy: 'every write is made durable at once' })
     this.#cancelTimer()
+    this.#endNotes()
+  }
+
+  /** Nothing is noted any more, by nobody: the file counts as calling everything clean. */
+  #endNotes(): void {
     this.#broken = true
+    this.cells.fill(cleanEpoch)
   }
 }
 

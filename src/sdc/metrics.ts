@@ -42,14 +42,14 @@ function volumeSamples(volume: VolumeClient): MetricSample[] {
     if (kind !== 'flush')
       samples.push(counter(`${kind}_bytes_total`, `bytes of ${kind} requests`, stats.bytes(kind), labels))
   }
+  for (const kind of ['read', 'write'] as const) {
+    const { ios, returned } = stats.relayed[kind]
+    samples.push(
+      counter(`${kind}s_relayed_total`, `of the ${kind} requests, those that the addon alone passed on`, ios, labels),
+      counter(`${kind}s_returned_total`, `${kind}s that the addon gave back undone`, returned, labels),
+    )
+  }
   samples.push(
-    counter(
-      'reads_relayed_total',
-      'of the read requests, those that the addon alone passed on',
-      stats.relayed.ios,
-      labels,
-    ),
-    counter('reads_returned_total', 'reads that the addon gave back undone', stats.relayed.returned, labels),
     counter('throttled_total', 'requests that waited for the limits of the mapping', stats.throttled, labels),
     counter('retries_total', 'parts of requests that were refused and sent again', stats.retries, labels),
     counter('errors_total', 'requests that were answered with an error', stats.errors, labels),

@@ -5,7 +5,7 @@ import { chunkBytes } from '../base/units.js'
 import { effectiveLimits } from '../core/qos/index.js'
 import { isAllZero, partBytesAt, partsInFlightMax, slicePieces } from '../core/sdc/index.js'
 import { type Mapping, type StoragePool, sliceOfChunk, type Volume } from '../model/index.js'
-import type { ReadRoute } from '../ports/index.js'
+import type { RelayNotes, Route } from '../ports/index.js'
 import { type DataFrame, frameFlags, opcodes } from '../wire/data.js'
 import { ActiveList } from './active-list.js'
 import type { DataPath } from './data-path.js'
@@ -45,6 +45,7 @@ export class VolumeClient implements BlockBackend, PartOwner {
   readonly mappingNumber: number
   readonly stats: VolumeStats
   readonly flusher: Flusher
+  readonly #relayNotes: RelayNotes
   readonly #gate: ThrottleGate
   readonly #active: ActiveList
   readonly #freeRequests: IoRequest[] = []
@@ -65,7 +66,8 @@ export class VolumeClient implements BlockBackend, PartOwner {
     this.volumeNumber = numberOfId(options.volume.id)
     this.mappingNumber = numberOfId(options.mapping.id)
     const { clock, relay } = options.path.host
-    this.stats = new VolumeStats(relay.newTally())
+    this.stats = new VolumeStats({ read: relay.newTally(), write: relay.newTally() })
+    this.#relayNotes = relay.newNotes(this.notes.cells, this.notes.dirty.below)
     this.#gate = new ThrottleGate(clock, limitsOf(options), request => this.#passed(request))
     this.#active = new ActiveList(clock, options.ioTimeoutMs, request => this.#timeOut(request))
     this.flusher = new Flusher(this)
@@ -93,7 +95,8 @@ export class VolumeClient implements BlockBackend, PartOwner {
     return this.#closed
   }
   get requestsActive(): number {
-    return this.#active.size + this.stats.relayed.underWay
+    const { read, write } = this.stats.relayed
+    return this.#active.size + read.underWay + write.underWay
   }
   get requestsThrottled(): number {
     return this.#gate.queueLength
@@ -108,13 +111,16 @@ export class VolumeClient implements BlockBackend, PartOwner {
     this.#admit(request)
   }
 
-  readRoute(offsetBytes: number): ReadRoute | null {
+  route(offsetBytes: number): Route | null {
     if (this.#closed || !this.#gate.isOpen) return null
     const { volume, pool } = this.#mapped
     const chunk = Math.floor(offsetBytes / chunkBytes)
     const slice = sliceOfChunk(volume, pool, chunk)
     const way = this.path.wayTo(this.poolId, slice)
     if (way === null) return null
+    // Without a note nothing may be left unflushed.
+    const takesWrites = !this.readOnly && this.notes.usable
+    if (takesWrites) this.notes.dirty.mayBeNotedBelow(slice)
     return {
       connection: way.connection,
       epoch: way.epoch,
@@ -124,7 +130,9 @@ export class VolumeClient implements BlockBackend, PartOwner {
       mapping: this.mappingNumber,
       volume: this.volumeNumber,
       mapVersion: this.path.host.map.version,
-      tally: this.stats.relayed,
+      reads: this.stats.relayed.read,
+      writes: this.stats.relayed.write,
+      notes: takesWrites ? this.#relayNotes : null,
     }
   }
 
@@ -193,13 +201,17 @@ export class VolumeClient implements BlockBackend, PartOwner {
       this.#closed = true
       this.flusher.close()
       this.path.host.relay.takeBackAll()
+      this.#relayNotes.close()
       for (const request of this.#gate.close()) this.#fail(request, 'ESHUTDOWN')
       this.path.forEachRouted((item, sent) => {
         if (sent || !(item instanceof IoPart) || item.owner !== this) return
         this.path.takeBack(item)
         this.#partDone(item, 'ESHUTDOWN')
       })
-      void this.whenIdle().then(() => this.stats.relayed.close())
+      void this.whenIdle().then(() => {
+        this.stats.relayed.read.close()
+        this.stats.relayed.write.close()
+      })
     }
     return this.whenIdle()
   }

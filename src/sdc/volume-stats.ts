@@ -12,8 +12,8 @@ export class VolumeStats {
   /** Whole chunks of zeroes that were stored as holes. */
   zeroChunks = 0
 
-  /** `relayed`: the reads that this process has only passed on. */
-  constructor(readonly relayed: Tally) {}
+  /** `relayed`: what this process has only passed on. */
+  constructor(readonly relayed: { read: Tally; write: Tally }) {}
 
   count(kind: IoKind, lengthBytes: number): void {
     this.#requests[kind]++
@@ -21,10 +21,10 @@ export class VolumeStats {
   }
 
   requests(kind: IoKind): number {
-    return this.#requests[kind] + (kind === 'read' ? this.relayed.ios : 0)
+    return this.#requests[kind] + (kind === 'read' || kind === 'write' ? this.relayed[kind].ios : 0)
   }
 
   bytes(kind: IoKind): number {
-    return this.#bytes[kind] + (kind === 'read' ? this.relayed.bytes : 0)
+    return this.#bytes[kind] + (kind === 'read' || kind === 'write' ? this.relayed[kind].bytes : 0)
   }
 }

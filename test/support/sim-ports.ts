@@ -2,7 +2,7 @@ import type { Ports } from '../../src/ports/daemon.js'
 import type { KernelNbd } from '../../src/ports/kernel-nbd.js'
 import type { Log } from '../../src/ports/log.js'
 import { silentLog } from '../../src/ports/log.js'
-import type { ReadRelay } from '../../src/ports/read-relay.js'
+import type { Relay } from '../../src/ports/relay.js'
 import { MemoryDisks } from './memory-disks.js'
 import { MemoryMetaStores } from './memory-meta-stores.js'
 import { seededRandom } from './seeded-random.js'
@@ -22,10 +22,11 @@ export const noKernelNbd: KernelNbd = {
 }
 
 /** Simulated clients speak no NBD: there is nothing to relay. */
-export const noReadRelay: ReadRelay = {
+export const noRelay: Relay = {
   takeBackAll: () => {},
   takeBackOlder: () => {},
   newTally: () => ({ ios: 0, bytes: 0, underWay: 0, returned: 0, close: () => {} }),
+  newNotes: () => ({ close: () => {} }),
 }
 
 /** The ports of one process. The next process of that name finds the same disks and meta stores. */
@@ -76,7 +77,7 @@ export class SimWorld {
       kernelNbd: noKernelNbd,
       readPasses: new SimReadPasses(clock),
       writePasses: new SimWritePasses(clock, this.writesRefusedEvery),
-      readRelay: noReadRelay,
+      relay: noRelay,
       log,
       bootId: `boot-${name}-${host.boots}`,
     }

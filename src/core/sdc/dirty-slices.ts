@@ -24,6 +24,12 @@ export class DirtySlices {
   readonly #written: Uint32Array
   readonly #flushing: Uint32Array
   readonly #flushed: Uint32Array
+  /**
+   * What was answered below TypeScript (ports/relay.ts): for each slice the oldest epoch, as in the other tables, which it
+   * counts into.
+   */
+  readonly below: Uint32Array
+  readonly #belowSlices = new Set<number>()
   #writtenSlices: number[] = []
   #flushingSlices: number[] = []
   #underWay = false
@@ -33,6 +39,7 @@ export class DirtySlices {
     this.#flushed = notes.flushedEpochs
     this.#written = notes.dirtyEpochs
     this.#flushing = new Uint32Array(notes.dirtyEpochs.length).fill(cleanEpoch)
+    this.below = this.#flushing.slice()
     for (let slice = 0; slice < this.sliceCount; slice++)
       if (this.#written[slice] !== cleanEpoch) this.#writtenSlices.push(slice)
   }
@@ -51,7 +58,20 @@ export class DirtySlices {
 
   /** The oldest epoch of anything unflushed in the slice. */
   oldestEpoch(slice: number): number {
-    return Math.min(this.#written[slice]!, this.#flushing[slice]!)
+    return Math.min(this.#written[slice]!, this.#flushing[slice]!, this.below[slice]!)
+  }
+
+  /** From here on changes of the slice may be answered below. */
+  mayBeNotedBelow(slice: number): void {
+    this.#belowSlices.add(slice)
+  }
+
+  #takeBelow(): void {
+    for (const slice of this.#belowSlices) {
+      if (this.below[slice] === cleanEpoch) continue
+      this.note(slice, this.below[slice]!)
+      this.below[slice] = cleanEpoch
+    }
   }
 
   flushedEpoch(slice: number): number {
@@ -59,7 +79,9 @@ export class DirtySlices {
   }
 
   get isClean(): boolean {
-    return ![...this.#writtenSlices, ...this.#flushingSlices].some(slice => this.oldestEpoch(slice) !== cleanEpoch)
+    return ![...this.#writtenSlices, ...this.#flushingSlices, ...this.#belowSlices].some(
+      slice => this.oldestEpoch(slice) !== cleanEpoch,
+    )
   }
 
   /**
@@ -68,6 +90,7 @@ export class DirtySlices {
   beginFlush(every: boolean): readonly number[] {
     assert(!this.#underWay, 'one flush of a mapping at a time')
     this.#underWay = true
+    this.#takeBelow()
     const slices = every ? [...this.#written.keys()] : this.#writtenSlices.sort((a, b) => a - b)
     for (const slice of slices) {
       const written = this.#written[slice]!

@@ -1,4 +1,4 @@
-import type { ReadRoute } from '../../ports/index.js'
+import type { Route } from '../../ports/index.js'
 
 /** Completion of one request: `errno` is an NBD error name or null. */
 export type BackendDone = (errno: NbdErrno | null) => void
@@ -24,8 +24,8 @@ export interface BlockBackend {
   readonly description: string
 
   read(offsetBytes: number, target: Buffer, done: BackendDone): void
-  /** After a read was answered: where more of its chunk may go past this backend; null: nowhere, they come here. */
-  readRoute?(offsetBytes: number): ReadRoute | null
+  /** After a read or write was answered: where more of its chunk may go past this backend; null: nowhere, they come here. */
+  route?(offsetBytes: number): Route | null
   /** `fua`: durable on both copies before `done`. */
   write(offsetBytes: number, pieces: readonly Buffer[], fua: boolean, done: BackendDone): void
   flush(done: BackendDone): void

@@ -109,7 +109,7 @@ class ServedStream implements NbdConnection {
     this.#clearDeadline()
     this.backend = backend
     this.#transmission = new Transmission(this, this.#stream, backend, features)
-    if (isAtStart) this.#stream.relaysReads?.(features.structured)
+    if (isAtStart) this.#stream.relays?.(features.structured)
     this.#options.log.debug('nbd.opened', { export: backend.name, structured: features.structured })
   }
 

@@ -2,8 +2,8 @@ import type { Socket } from 'node:net'
 import { MiB } from '../../base/units.js'
 import { ByteStream, type ByteStreamOwner, takeSocket } from '../../io/byte-stream.js'
 import { systemClock } from '../../io/clock.js'
-import { routeReads } from '../../io/read-relay.js'
-import type { ReadRoute } from '../../ports/index.js'
+import { setRoute } from '../../io/relay.js'
+import type { Route } from '../../ports/index.js'
 import type { NbdStream } from './stream.js'
 
 /** A long read's reply goes to the system in one piece: a client then reads it without us having to come back. */
@@ -92,13 +92,13 @@ export class SocketStream implements NbdStream, ByteStreamOwner {
     process.nextTick(() => this.#on.close?.())
   }
 
-  relaysReads(isStructured: boolean): void {
+  relays(isStructured: boolean): void {
     if (!this.destroyed) this.#stream.carriesRequests(isStructured)
   }
-  routeReads(route: ReadRoute): void {
-    if (!this.destroyed) routeReads(this.#stream.id, route)
+  setRoute(route: Route): void {
+    if (!this.destroyed) setRoute(this.#stream.id, route)
   }
-  takeReadsBack(): Buffer {
+  takeBack(): Buffer {
     return this.#stream.takeRequestsBack()
   }
 

@@ -1,4 +1,4 @@
-import type { ReadRoute } from '../../ports/index.js'
+import type { Route } from '../../ports/index.js'
 
 /**
  * The little of a duplex stream that the engine uses: net.Socket and stream.Duplex both fit. `write` must not call
@@ -16,15 +16,15 @@ export interface NbdStream {
   end(): unknown
   destroy(): unknown
   /**
-   * Reads may be answered below from here on, which no byte of a request has come before; those that are not come with
-   * `returned`, header by header.
+   * Requests may be answered below from here on, which no byte of one has come before; those that are not come with `returned`,
+   * each header with the payload behind it.
    */
-  relaysReads?(isStructured: boolean): void
-  /** Where more reads of a chunk go. */
-  routeReads?(route: ReadRoute): void
-  /** Nothing is answered below any more: the headers of what was under way, which is to be answered here. */
-  takeReadsBack?(): Buffer
-  on(event: 'returned', listener: (headers: Buffer) => void): unknown
+  relays?(isStructured: boolean): void
+  /** Where more requests for a chunk go. */
+  setRoute?(route: Route): void
+  /** Nothing is answered below any more: what was under way, which is to be answered here, as with `returned`. */
+  takeBack?(): Buffer
+  on(event: 'returned', listener: (requests: Buffer) => void): unknown
   on(event: 'data', listener: (bytes: Buffer) => void): unknown
   on(event: 'error', listener: (error: Error) => void): unknown
   on(event: 'end' | 'close' | 'drain', listener: () => void): unknown

@@ -1,5 +1,6 @@
 import { assert } from '../../base/assert.js'
 import { nbdBytesInFlightMax, nbdPayloadBytesMax, nbdRequestsInFlightMax } from '../../base/limits.js'
+import { KiB } from '../../base/units.js'
 import { cutPinned, releasePieces, releaseUncut, takePayload } from '../../wire/payload-memory.js'
 import type { BlockBackend, Extent, NbdErrno } from './backend.js'
 import { BodyPieces } from './body.js'
@@ -91,10 +92,21 @@ export class Transmission implements RequestOwner {
     else this.#goOn(bytes)
   }
 
-  /** Reads that were to be answered below and are not: they have been taken, whatever else is in flight. */
-  takeBack(headers: Buffer): void {
+  /** Requests that were to be answered below and are not: they have been taken, whatever else is in flight. */
+  takeBack(requests: Buffer): void {
     if (this.#gone) return
-    for (let at = 0; at < headers.length; at += requestBytes) this.#begin(headers, at)
+    for (let at = 0; at < requests.length; ) {
+      const request = this.#take(requests, at)
+      at += requestBytes
+      const refusal = this.#refusalOf(request)
+      if (request.command !== commands.write) this.#start(request, refusal)
+      else {
+        const body = requests.subarray(at, at + request.lengthBytes)
+        at += request.lengthBytes
+        if (refusal !== null) this.#answer(request, refusal.errno, refusal)
+        else this.#write(request, [body])
+      }
+    }
     if (this.#isBeyond && !this.#stalled && !this.#ended) this.#stall()
     this.#flushSoon()
   }
@@ -110,7 +122,7 @@ export class Transmission implements RequestOwner {
     if (this.#ended) return
     this.#ended = true
     this.#unread = []
-    this.takeBack(this.#stream.takeReadsBack?.() ?? nothing)
+    this.takeBack(this.#stream.takeBack?.() ?? nothing)
     if (this.#writing !== null) this.#drop(this.#writing)
     this.#checkEnd()
   }
@@ -198,8 +210,18 @@ export class Transmission implements RequestOwner {
       this.end()
       return
     }
+    const request = this.#take(header, at)
+    const refusal = this.#refusalOf(request)
+    if (command === commands.write && request.lengthBytes > 0) {
+      request.refusal = refusal
+      this.#writing = request
+      this.#missingBytes = request.lengthBytes
+    } else this.#start(request, refusal)
+  }
+
+  #take(header: Buffer, at: number): NbdRequest {
     const request = this.#free.pop() ?? new NbdRequest(this)
-    request.command = command
+    request.command = header.readUInt16BE(at + 6)
     request.flags = header.readUInt16BE(at + 4)
     request.cookieHigh = header.readUInt32BE(at + 8)
     request.cookieLow = header.readUInt32BE(at + 12)
@@ -208,19 +230,15 @@ export class Transmission implements RequestOwner {
     request.heldBytes = heldBytesOf(header, at)
     this.#requestsInFlight++
     this.#bytesInFlight += request.heldBytes
-    const refusal = refusalOf(
-      command,
-      request.flags,
-      request.offsetBytes,
-      request.lengthBytes,
-      this.#backend,
-      this.#features,
-    )
-    if (command === commands.write && request.lengthBytes > 0) {
-      request.refusal = refusal
-      this.#writing = request
-      this.#missingBytes = request.lengthBytes
-    } else if (refusal !== null) this.#answer(request, refusal.errno, refusal)
+    return request
+  }
+
+  #refusalOf({ command, flags, offsetBytes, lengthBytes }: NbdRequest): Refusal | null {
+    return refusalOf(command, flags, offsetBytes, lengthBytes, this.#backend, this.#features)
+  }
+
+  #start(request: NbdRequest, refusal: Refusal | null): void {
+    if (refusal !== null) this.#answer(request, refusal.errno, refusal)
     else this.#issue(request)
   }
 
@@ -235,13 +253,15 @@ export class Transmission implements RequestOwner {
     const refusal = request.refusal
     request.refusal = null
     if (refusal !== null) this.#answer(request, refusal.errno, refusal)
-    else {
-      this.#underWay++
-      request.underWay = true
-      request.body = this.#body.take()
-      this.#backend.write(request.offsetBytes, request.body, isFua(request), request.done)
-    }
+    else this.#write(request, this.#body.take())
     return end
+  }
+
+  #write(request: NbdRequest, body: Buffer[]): void {
+    this.#underWay++
+    request.underWay = true
+    request.body = body
+    this.#backend.write(request.offsetBytes, body, isFua(request), request.done)
   }
 
   #issue(request: NbdRequest): void {
@@ -306,9 +326,9 @@ export class Transmission implements RequestOwner {
       this.#drop(request)
       return
     }
-    if (errno === null && request.command === commands.read && this.#stream.routeReads !== undefined) {
-      const route = this.#backend.readRoute?.(request.offsetBytes)
-      if (route != null) this.#stream.routeReads(route)
+    if (errno === null && this.#stream.setRoute !== undefined && isRoutable(request)) {
+      const route = this.#backend.route?.(request.offsetBytes)
+      if (route != null) this.#stream.setRoute(route)
     }
     const { structured } = this.#features
     if (errno !== null && structured) queueError(this.#replies, request, errno, refusal?.say ?? sayings[errno])
@@ -373,7 +393,7 @@ export class Transmission implements RequestOwner {
 
   /** What is answered here is in flight until it has left; this is not. */
   get #isAnsweringBelow(): boolean {
-    return this.#stream.takeReadsBack !== undefined && this.#stream.writableLength > 0
+    return this.#stream.takeBack !== undefined && this.#stream.writableLength > 0
   }
 
   #checkEnd(): void {
@@ -392,6 +412,11 @@ export class Transmission implements RequestOwner {
 const nothing = Buffer.alloc(0)
 
 const isFua = (request: NbdRequest): boolean => (request.flags & commandFlags.fua) !== 0
+
+/** More like it may be answered below (native/src/relay.cc). */
+const isRoutable = ({ command, lengthBytes }: NbdRequest): boolean =>
+  command === commands.read || (command === commands.write && lengthBytes <= routedBytesMax)
+const routedBytesMax = 128 * KiB
 
 /** The payload that a request may have in memory; what is longer than allowed is refused and skipped. */
 function heldBytesOf(header: Buffer, at: number): number {

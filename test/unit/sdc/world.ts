@@ -13,7 +13,7 @@ import {
   type StoragePool,
   type Volume,
 } from '../../../src/model/index.js'
-import { type ReadRelay, type StateDirectory, silentLog } from '../../../src/ports/index.js'
+import { type Relay, type StateDirectory, silentLog } from '../../../src/ports/index.js'
 import type { Connection } from '../../../src/ports/link.js'
 import { DataPath, type DataPathHost } from '../../../src/sdc/data-path.js'
 import { FlushFile } from '../../../src/sdc/flush-file.js'
@@ -21,7 +21,7 @@ import type { NbdErrno } from '../../../src/sdc/nbd/index.js'
 import { VolumeClient } from '../../../src/sdc/volume-client.js'
 import { decode, encode } from '../../../src/wire/codec.js'
 import { type DataFrame, type DataHello, makeReply, opcodes } from '../../../src/wire/data.js'
-import { noReadRelay, SimClock, SimNetwork, seededRandom } from '../../support/index.js'
+import { noRelay, SimClock, SimNetwork, seededRandom } from '../../support/index.js'
 
 export const systemId = '5eed000000000000' as SystemId
 export const idOf = <Kind extends string>(number: number): Id<Kind> => idOfNumber<Kind>(systemId, number)
@@ -191,8 +191,8 @@ export class World implements DataPathHost {
   /** How often the reads of the relay have been taken back. */
   takenBack = 0
   takenBackOld = 0
-  readonly relay: ReadRelay = {
-    ...noReadRelay,
+  readonly relay: Relay = {
+    ...noRelay,
     takeBackAll: () => {
       this.takenBack++
     },

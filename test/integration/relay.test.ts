@@ -6,9 +6,9 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { systemClock } from '../../src/io/clock.js'
-import { readRelay } from '../../src/io/read-relay.js'
+import { relay } from '../../src/io/relay.js'
 import { tcpLink } from '../../src/io/tcp-link.js'
-import { type Clock, type Connection, type ReadRoute, silentLog } from '../../src/ports/index.js'
+import { type Clock, type Connection, type Route, silentLog } from '../../src/ports/index.js'
 import { type NbdConnection, serveNbd } from '../../src/sdc/nbd/index.js'
 import { SocketStream } from '../../src/sdc/nbd/socket-stream.js'
 import { type DataFrame, makeFrame, makeReply, opcodes } from '../../src/wire/data.js'
@@ -18,6 +18,8 @@ import { ManualClock, RawClient, request } from '../unit/sdc/nbd/raw-client.js'
 const [readCommand, writeCommand, disconnect] = [0, 1, 2]
 const MiB = 1 << 20
 const blockBytes = 4096
+/** Above all epochs. */
+const clean = 2 ** 32 - 1
 const place = { slice: 3, epoch: 7, mapping: 11, volume: 20, pool: 2, mapVersion: 2 ** 33 + 5 }
 
 async function until(predicate: () => boolean): Promise<void> {
@@ -38,11 +40,15 @@ function bytesAt(offsetBytes: number, lengthBytes: number): Buffer {
 /** A backend whose reads may go past it, to the SDS at the end of `connection`. */
 class RoutedBackend extends MemoryBackend {
   connection: Connection<DataFrame> | null = null
-  readonly tally = readRelay.newTally()
+  readonly tally = relay.newTally()
+  readonly writes = relay.newTally()
+  readonly cells = new Uint32Array(8).fill(clean)
+  readonly below = new Uint32Array(8).fill(clean)
+  readonly notes = relay.newNotes(this.cells, this.below)
 
-  readRoute(offsetBytes: number): ReadRoute | null {
-    const { connection, tally } = this
-    return connection === null ? null : { connection, chunk: Math.floor(offsetBytes / MiB), tally, ...place }
+  route(offsetBytes: number): Route | null {
+    const { connection, tally: reads, writes, notes } = this
+    return connection && { connection, chunk: Math.floor(offsetBytes / MiB), reads, writes, notes, ...place }
   }
 }
 
@@ -290,12 +296,12 @@ t.test('what is taken back is answered by the backend, and its late answer by no
   const offsets = new Map<bigint, number>()
   for (let i = 0; i < 20; i++) offsets.set(scene.ask(i * blockBytes), i * blockBytes)
   await until(() => scene.asked.length === 20)
-  readRelay.takeBackOlder(60_000)
+  relay.takeBackOlder(60_000)
   t.equal(scene.backend.tally.underWay, 20, 'they are not that old')
   // Half of an answer is there.
   scene.reply(scene.asked.splice(0, 1))
   offsets.delete(await scene.answer(cookie => offsets.get(cookie)!))
-  readRelay.takeBackAll()
+  relay.takeBackAll()
   t.equal(scene.backend.tally.underWay, 0)
   await answersTo(t, scene, offsets)
   t.equal(scene.ownReads, 20)
@@ -306,7 +312,7 @@ t.test('what is taken back is answered by the backend, and its late answer by no
   t.equal(await scene.answer(() => 0), again, 'a route was given again')
   scene.ask(0)
   await until(() => scene.asked.length === 1)
-  readRelay.takeBackOlder(0)
+  relay.takeBackOlder(0)
   await scene.answer(() => 0)
   t.same(scene.heard, [])
 })
@@ -322,7 +328,7 @@ t.test('an SDS gets no more before it has answered, not of what was taken back e
   askMany(200)
   await until(() => scene.asked.length === awaitedMax)
   while (offsets.size > awaitedMax) t.ok(offsets.delete(await scene.answer(cookie => offsets.get(cookie)!, 512)))
-  readRelay.takeBackOlder(0)
+  relay.takeBackOlder(0)
   t.equal(scene.backend.tally.underWay, 0)
   await answersTo(t, scene, offsets, 512)
   askMany(50)
@@ -350,7 +356,7 @@ t.test('a client whose reads come back is not read while more is in flight than 
   scene.backend.holding = true
   askMany(400)
   await until(() => scene.asked.length === 192 && scene.backend.held.length === 208)
-  readRelay.takeBackOlder(0)
+  relay.takeBackOlder(0)
   await until(() => scene.backend.held.length === 400)
   const ping = makeFrame({ opcode: opcodes.ping, flags: 1, requestId: 1 })
   // The SDS would take more.
