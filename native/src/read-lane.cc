@@ -11,7 +11,6 @@ namespace {
 
 /// Passes are in a table by chunk; one that is pushed out is given again with the next read.
 constexpr size_t passesMax = 1 << 14;
-constexpr size_t opsMax = 1024;
 
 size_t placeOf(uint64_t serial, uint32_t volume, uint32_t chunk) {
   uint64_t key = serial * 0x9e3779b97f4a7c15 + (uint64_t{volume} << 32 | chunk);
@@ -79,17 +78,17 @@ const ReadPass* ReadLane::passFor(const Stream& stream, const unsigned char* hea
 bool ReadLane::begin(Stream& stream, const unsigned char* header) {
   if (passes_.empty() || !streams_->takesMore(stream)) return false;
   const ReadPass* pass = passFor(stream, header);
-  if (pass == nullptr || (free_.empty() && ops_.size() == opsMax)) return false;
+  if (pass == nullptr) return false;
   const uint32_t offset = word(header, atOffset), length = word(header, atLength);
   if (length == 0 || length > chunkBytes || offset > chunkBytes - length) return false;
-  if (free_.empty()) {
-    free_.push_back(static_cast<uint32_t>(ops_.size()));
-    ops_.emplace_back();
-  }
-  const uint32_t slot = free_.back();
+  const int64_t taken = ops_.take();
+  if (taken < 0) return false;
+  const auto slot = static_cast<uint32_t>(taken);
   char* block = engine_->beginRead(*this, slot, pass->handle, pass->chunkAt + offset, length);
-  if (block == nullptr) return false;
-  free_.pop_back();
+  if (block == nullptr) {
+    ops_.free(slot);
+    return false;
+  }
   ReadOp& op = ops_[slot];
   op.pass = *pass;
   op.streamId = stream.id;
@@ -127,7 +126,7 @@ void ReadLane::answer(Stream& stream, uint32_t slot) {
 
 void ReadLane::release(uint32_t slot) {
   engine_->giveBlock(ops_[slot].block);
-  free_.push_back(slot);
+  ops_.free(slot);
 }
 
 void exportReadLane(Napi::Env env, Napi::Object exports) {

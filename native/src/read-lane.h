@@ -5,12 +5,12 @@
 #include <napi.h>
 
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <vector>
 
 #include "below.h"
 #include "engine.h"
+#include "slots.h"
 #include "tallies.h"
 #include "wire.h"
 
@@ -67,6 +67,5 @@ class ReadLane : public Below, public RingUser {
   const double *form_ = nullptr, *voids_ = nullptr;
   double* tallies_ = nullptr;
   std::vector<ReadPass> passes_;
-  std::deque<ReadOp> ops_;
-  std::vector<uint32_t> free_;
+  Slots<ReadOp> ops_{1024};
 };

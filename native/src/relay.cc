@@ -13,7 +13,6 @@ using namespace wire;
 namespace {
 
 constexpr size_t routesMax = 1 << 14;
-constexpr size_t opsMax = 1 << 9;
 /// Of one SDS at a time. With those of a session (src/sdc/device-session.ts) that is less than an SDS takes before it stops
 /// reading, so that it always hears whether somebody asks if it lives.
 constexpr uint32_t awaitedMax = 192;
@@ -69,7 +68,12 @@ Napi::Value Relay::addNotes(const Napi::CallbackInfo& info) {
   return Napi::Number::New(env_, number);
 }
 
-/// relayDropNotes(number): nothing is noted there any more; all routes have been taken back before.
+/// relayUnanswered(number): number of writes with these notes that an SDS may still carry out.
+Napi::Value Relay::unanswered(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(env_, notes_[info[0].As<Napi::Number>().Uint32Value() - 1].unanswered);
+}
+
+/// relayDropNotes(number): nothing is noted there any more; all routes have been taken back, and nothing is unanswered.
 void Relay::dropNotes(const Napi::CallbackInfo& info) {
   const uint32_t number = info[0].As<Napi::Number>().Uint32Value();
   notes_[number - 1] = FlushNotes();
@@ -126,17 +130,6 @@ bool Relay::isNoted(uint32_t notes, uint32_t slice, uint32_t epoch) const {
   return notes != 0 && notes_[notes - 1].cells != nullptr && notes_[notes - 1].cells[slice] <= epoch;
 }
 
-int64_t Relay::takeOp() {
-  if (free_.empty()) {
-    if (ops_.size() == opsMax) return -1;
-    free_.push_back(static_cast<uint32_t>(ops_.size()));
-    ops_.emplace_back();
-  }
-  const uint32_t slot = free_.back();
-  free_.pop_back();
-  return slot;
-}
-
 bool Relay::begin(Stream& client, const unsigned char* request) {
   const uint32_t command = word(request, atCommand);
   if (routes_.empty() || (command != nbdRead && command != nbdWrite)) return false;
@@ -148,16 +141,15 @@ bool Relay::begin(Stream& client, const unsigned char* request) {
   if (route == nullptr || (isWrite && !isNoted(route->notes, route->place.slice, route->place.epoch))) return false;
   Stream* data = wayOf(*route);
   if (data == nullptr || !streams_->takesMore(client)) return false;
-  const int64_t taken = takeOp();
+  const int64_t taken = ops_.take();
   if (taken < 0) return false;
   const auto slot = static_cast<uint32_t>(taken);
   char* block = engine_->takeBlock(length);
   if (block == nullptr) {
-    free_.push_back(slot);
+    ops_.free(slot);
     return false;
   }
   RelayOp& op = ops_[slot];
-  op = RelayOp();
   op.isWrite = isWrite;
   op.isWanted = true;
   op.clientId = client.id;
@@ -191,6 +183,7 @@ void Relay::send(uint32_t slot, const Route& route, Stream& data) {
   streams_->appendHeader(data, header, frameHeaderBytes);
   if (op.isWrite) {
     op.isLeaving = true;
+    ++notes_[op.notes - 1].unanswered;
     streams_->append(data, {{op.block, op.length}}, {1, this, slot});
   }
   ++data.awaited;
@@ -208,7 +201,8 @@ void Relay::bodyEnded(Stream& stream, uint32_t slot) {
   op.isComing = false;
   // Things may have changed while it came in.
   const Route* route = routeOf(stream, op.request);
-  Stream* data = route == nullptr ? nullptr : wayOf(*route);
+  const bool isOpen = route != nullptr && isNoted(route->notes, route->place.slice, route->place.epoch);
+  Stream* data = isOpen ? wayOf(*route) : nullptr;
   if (data != nullptr)
     send(slot, *route, *data);
   else
@@ -295,6 +289,7 @@ void Relay::noAnswer(uint32_t slot) {
   RelayOp& op = ops_[slot];
   if (Stream* data = streams_->find(op.dataId); data != nullptr && data->serial == op.dataSerial) --data->awaited;
   op.requestId = 0;
+  if (op.isWrite) --notes_[op.notes - 1].unanswered;
 }
 
 /// Its memory goes as soon as nobody looks at it, its place when no answer is to come, either.
@@ -306,7 +301,7 @@ void Relay::freeIfOver(uint32_t slot) {
   if (op.requestId != 0 || op.length == 0) return;
   // Once.
   op.length = 0;
-  free_.push_back(slot);
+  ops_.free(slot);
 }
 
 void Relay::release(uint32_t slot) {
@@ -348,6 +343,9 @@ void exportRelay(Napi::Env env, Napi::Object exports) {
   verb("relayDropNotes", &Relay::dropNotes);
   verb("relayRoute", &Relay::route);
   verb("relayTakeBack", &Relay::takeBack);
+  exports.Set("relayUnanswered", Napi::Function::New(env, [](const Napi::CallbackInfo& info) {
+                return Relay::of(info.Env()).unanswered(info);
+              }));
   exports.Set("relayAddNotes", Napi::Function::New(env, [](const Napi::CallbackInfo& info) {
                 return Relay::of(info.Env()).addNotes(info);
               }));

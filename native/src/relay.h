@@ -5,11 +5,11 @@
 #include <napi.h>
 
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <vector>
 
 #include "below.h"
+#include "slots.h"
 #include "tallies.h"
 #include "wire.h"
 
@@ -23,7 +23,7 @@ struct Route {
   uint64_t dataSerial = 0;
   wire::Place place;
   uint32_t readTallyAt = 0, writeTallyAt = 0;
-  /// The notes that a write needs before it is answered, and 1; 0: writes have no route.
+  /// Number of the notes that a write needs before it is answered; 0: writes have no route.
   uint32_t notes = 0;
   uint64_t generation = 0;
 };
@@ -31,6 +31,8 @@ struct Route {
 /// What a FLUSH has to cover of one volume, shared with JavaScript (src/sdc/flush-file.ts): for each slice the epoch since which
 /// something is unflushed.
 struct FlushNotes {
+  /// Writes that were sent and that the SDS has not answered, whoever still wants that.
+  uint32_t unanswered = 0;
   Napi::Reference<Napi::Uint32Array> cellsArray, belowArray;
   /// As the file says, which the next process reads.
   const uint32_t* cells = nullptr;
@@ -64,6 +66,7 @@ class Relay : public Below {
 
   void start(const Napi::CallbackInfo& info);
   Napi::Value addNotes(const Napi::CallbackInfo& info);
+  Napi::Value unanswered(const Napi::CallbackInfo& info);
   void dropNotes(const Napi::CallbackInfo& info);
   void route(const Napi::CallbackInfo& info);
   void takeBack(const Napi::CallbackInfo& info);
@@ -80,7 +83,6 @@ class Relay : public Below {
   const Route* routeOf(const Stream& client, const unsigned char* request) const;
   Stream* wayOf(const Route& route) const;
   bool isNoted(uint32_t notes, uint32_t slice, uint32_t epoch) const;
-  int64_t takeOp();
   void send(uint32_t slot, const Route& route, Stream& data);
   void answer(uint32_t slot);
   void giveBack(uint32_t slot);
@@ -97,8 +99,8 @@ class Relay : public Below {
   std::vector<Route> routes_;
   std::vector<FlushNotes> notes_;
   std::vector<uint32_t> freeNotes_;
-  std::deque<RelayOp> ops_;
-  std::vector<uint32_t> free_;
+  static constexpr uint32_t opsMax = 1 << 9;
+  Slots<RelayOp> ops_{opsMax};
   uint64_t generation_ = 1;
   uint32_t requests_ = 0;
 };

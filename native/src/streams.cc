@@ -94,13 +94,20 @@ void Streams::carries(const Napi::CallbackInfo& info) {
   for (Below* below : belowRequests) below->streamGone(*stream);
 }
 
-/// streamReturned(id): Buffer of the requests that were given back since it was last asked.
+/// streamReturned(id): Buffer of the requests that were given back since it was last asked, with their payloads.
 Napi::Value Streams::returned(const Napi::CallbackInfo& info) {
   Stream* stream = at(info[0]);
   if (stream == nullptr) return Napi::Buffer<char>::New(env_, 0);
   auto headers = Napi::Buffer<char>::Copy(env_, stream->returned.data(), stream->returned.size());
-  stream->returned.clear();
+  // Payloads may have been among it: nothing of that memory is kept.
+  stream->returned = std::string();
   return headers;
+}
+
+/// streamAwaited(id): number of answers that are awaited from there below JavaScript.
+Napi::Value Streams::awaited(const Napi::CallbackInfo& info) {
+  const Stream* stream = at(info[0]);
+  return Napi::Number::New(env_, stream == nullptr ? 0 : stream->awaited);
 }
 
 void Streams::giveBack(Stream& stream, const unsigned char* header, size_t bytes) {
@@ -133,12 +140,7 @@ void Streams::appendHeader(Stream& stream, const unsigned char* header, size_t b
 }
 
 uint32_t Headers::keep(const unsigned char* header, size_t bytes) {
-  if (free_.empty()) {
-    free_.push_back(static_cast<uint32_t>(headers_.size()));
-    headers_.emplace_back();
-  }
-  const uint32_t slot = free_.back();
-  free_.pop_back();
+  const auto slot = static_cast<uint32_t>(headers_.take());
   memcpy(headers_[slot].data(), header, bytes);
   return slot;
 }
@@ -362,6 +364,9 @@ void exportStreams(Napi::Env env, Napi::Object exports) {
               Napi::Function::New(env, [](const Napi::CallbackInfo& info) { return Streams::of(info.Env()).adopt(info); }));
   exports.Set("streamReturned", Napi::Function::New(env, [](const Napi::CallbackInfo& info) {
                 return Streams::of(info.Env()).returned(info);
+              }));
+  exports.Set("streamAwaited", Napi::Function::New(env, [](const Napi::CallbackInfo& info) {
+                return Streams::of(info.Env()).awaited(info);
               }));
   verb("streamCarries", &Streams::carries);
   verb("streamsStart", &Streams::start);

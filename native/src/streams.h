@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "below.h"
+#include "slots.h"
 #include "wire.h"
 
 class Streams;
@@ -60,7 +61,7 @@ struct Stream {
   uint32_t awaited = 0;
   /// How an NBD client wants its answers.
   bool isStructured = false;
-  /// Requests that the lanes give back, header by header.
+  /// Requests that are given back, each header with its payload.
   std::string returned;
   bool isReading = true;
   bool hasEnded = false;   // the other side sends no more
@@ -87,11 +88,10 @@ class Headers : public Below {
  public:
   uint32_t keep(const unsigned char* header, size_t bytes);
   void* at(uint32_t slot) { return headers_[slot].data(); }
-  void release(uint32_t slot) override { free_.push_back(slot); }
+  void release(uint32_t slot) override { headers_.free(slot); }
 
  private:
-  std::deque<std::array<unsigned char, wire::frameHeaderBytes>> headers_;
-  std::vector<uint32_t> free_;
+  Slots<std::array<unsigned char, wire::frameHeaderBytes>> headers_;
 };
 
 class Streams {
@@ -107,6 +107,7 @@ class Streams {
   void end(const Napi::CallbackInfo& info);
   void close(const Napi::CallbackInfo& info);
   void carries(const Napi::CallbackInfo& info);
+  Napi::Value awaited(const Napi::CallbackInfo& info);
   Napi::Value returned(const Napi::CallbackInfo& info);
 
   // For the lanes.
@@ -141,7 +142,7 @@ class Streams {
   enum State { stateRoom, stateUnsentBytes, stateUnsentTakes, stateCount };
   /// An event that is neither bytes (more than 0), the end (0) nor an errno (less than 0): something has been sent.
   static constexpr int32_t progress = INT32_MAX;
-  /// Nor these: the lane has given requests back.
+  /// Nor this: requests have been given back.
   static constexpr int32_t hasReturned = INT32_MAX - 1;
 
   Stream* at(const Napi::Value& id);

@@ -1,6 +1,7 @@
 #include "write-lane.h"
 
 #include <algorithm>
+#include <cerrno>
 
 #include "addon.h"
 #include "instance.h"
@@ -11,7 +12,6 @@ using namespace wire;
 
 namespace {
 
-constexpr size_t opsMax = 1024;
 /// Larger transfers are rare enough for JavaScript, and would take all of the memory that there is for them.
 constexpr uint32_t lengthMax = 128 << 10;
 constexpr uint32_t sectorBytes = 512;
@@ -58,12 +58,7 @@ Napi::Value WriteLane::give(const Napi::CallbackInfo&) {
   if (form_[peer] >= 0 && (to == nullptr || to->carries != Carries::frames)) return none;
   const Key key{of->serial, chunkOf(field(volume), field(chunk))};
   if (byChunk_.count(key) > 0) return none;
-  if (freePasses_.empty()) {
-    freePasses_.push_back(static_cast<uint32_t>(passes_.size()));
-    passes_.emplace_back();
-  }
-  const uint32_t slot = freePasses_.back();
-  freePasses_.pop_back();
+  const auto slot = static_cast<uint32_t>(passes_.take());
   byChunk_[key] = slot;
   WritePass& pass = passes_[slot];
   pass.serial = of->serial;
@@ -80,7 +75,6 @@ Napi::Value WriteLane::give(const Napi::CallbackInfo&) {
   pass.readUntilMs = form_[until];
   pass.endsOp = field(endsOp);
   pass.state = WritePass::open;
-  pass.done = 0;
   return Napi::Number::New(env_, slot);
 }
 
@@ -104,8 +98,13 @@ Napi::Value WriteLane::take(const Napi::CallbackInfo& info) {
   auto unfinished = Napi::Buffer<char>::Copy(env_, pass.unfinished.data(), pass.unfinished.size());
   pass.unfinished = std::string();
   pass.state = WritePass::free;
-  freePasses_.push_back(slot);
+  passes_.free(slot);
   return unfinished;
+}
+
+/// writePassError(pass): the errno that a write was ended with by the disk, after the pass has ended; 0: none was.
+Napi::Value WriteLane::error(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(env_, passes_[info[0].As<Napi::Number>().Uint32Value()].diskError);
 }
 
 /// writePassDone(pass): number of what has been carried out under it.
@@ -150,18 +149,6 @@ bool WriteLane::overlaps(const WritePass& pass, uint32_t offset, uint32_t length
   });
 }
 
-/// -1: there is no room.
-int64_t WriteLane::takeOp() {
-  if (free_.empty()) {
-    if (ops_.size() == opsMax) return -1;
-    free_.push_back(static_cast<uint32_t>(ops_.size()));
-    ops_.emplace_back();
-  }
-  const uint32_t slot = free_.back();
-  free_.pop_back();
-  return slot;
-}
-
 bool WriteLane::begin(Stream& stream, const unsigned char* header) {
   if (byChunk_.empty()) return false;
   uint32_t passSlot = 0;
@@ -174,16 +161,15 @@ bool WriteLane::begin(Stream& stream, const unsigned char* header) {
   if (length == 0 || length > lengthMax || offset > chunkBytes - length || (offset | length) % sectorBytes != 0) return false;
   if (word(header, atBodyBytes) != (isRead ? 0 : length) || !streams_->takesMore(stream)) return false;
   if (isRead && (bootTimeMs() >= pass->readUntilMs || overlaps(*pass, offset, length, true))) return false;
-  const int64_t taken = takeOp();
+  const int64_t taken = ops_.take();
   if (taken < 0) return false;
   const auto slot = static_cast<uint32_t>(taken);
   char* block = isRead ? engine_->beginRead(*this, slot, pass->handle, pass->chunkAt + offset, length) : engine_->takeBlock(length);
   if (block == nullptr) {
-    free_.push_back(slot);
+    ops_.free(slot);
     return false;
   }
   LaneOp& op = ops_[slot];
-  op = LaneOp();
   op.pass = passSlot;
   op.clientId = stream.id;
   op.clientSerial = stream.serial;
@@ -259,7 +245,9 @@ bool WriteLane::answered(Stream& peer, const unsigned char* header) {
 void WriteLane::ended(uint32_t slot, int result) {
   LaneOp& op = ops_[slot];
   op.onDisk = false;
+  WritePass& pass = passes_[op.pass];
   if (result != static_cast<int>(op.length)) op.hasFailed = true;
+  if (!op.isRead && result < 0 && result != -EAGAIN) pass.diskError = -result;
   settle(op, slot);
 }
 
@@ -272,7 +260,9 @@ void WriteLane::settle(LaneOp& op, uint32_t slot) {
     count(op, underWayNow, -1);
     Stream* client = streams_->find(op.clientId);
     const bool isThere = client != nullptr && client->serial == op.clientSerial && !client->isEnding && !client->hasFailed;
-    if (!op.hasFailed) {
+    // What was read is shown only if nobody else can have changed it by now. Who decides that is JavaScript.
+    const bool isStale = op.isRead && (pass.state != WritePass::open || bootTimeMs() >= pass.readUntilMs);
+    if (!op.hasFailed && !isStale) {
       if (!op.isRead) ++pass.done;
       count(op, ios, 1);
       count(op, ioBytes, op.length);
@@ -293,7 +283,7 @@ void WriteLane::settle(LaneOp& op, uint32_t slot) {
         pass.unfinished.append(reinterpret_cast<const char*>(op.header), frameHeaderBytes);
         pass.unfinished.append(op.block, op.length);
       }
-      endPass(pass);
+      if (op.hasFailed) endPass(pass);
     }
     endIfIdle(pass);
   }
@@ -313,7 +303,7 @@ void WriteLane::freeIfOver(LaneOp& op, uint32_t slot) {
   if (op.isUnderWay || op.onDisk || op.isLeaving) return;
   if (op.block != nullptr) engine_->giveBlock(op.block);
   op.block = nullptr;
-  if (!op.atPeer) free_.push_back(slot);
+  if (!op.atPeer) ops_.free(slot);
 }
 
 void WriteLane::release(uint32_t slot) {
@@ -360,6 +350,7 @@ void exportWriteLane(Napi::Env env, Napi::Object exports) {
   verb("writePassEnd", &WriteLane::end);
   verb("writePassCut", &WriteLane::cut);
   question("writePassTake", &WriteLane::take);
+  question("writePassError", &WriteLane::error);
   question("writePassDone", &WriteLane::done);
   verb("writePassReadUntil", &WriteLane::readUntil);
 }

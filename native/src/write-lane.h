@@ -7,7 +7,6 @@
 #include <sys/uio.h>
 
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -15,6 +14,7 @@
 
 #include "below.h"
 #include "engine.h"
+#include "slots.h"
 #include "tallies.h"
 #include "wire.h"
 
@@ -38,6 +38,7 @@ struct WritePass {
   /// Operations that the disk has, or the other copy.
   std::vector<uint32_t> underWay;
   uint32_t done = 0;
+  int diskError = 0;
   /// Writes that were begun and not finished, one behind the other.
   std::string unfinished;
 };
@@ -71,6 +72,7 @@ class WriteLane : public Below, public RingUser {
   void end(const Napi::CallbackInfo& info);
   void cut(const Napi::CallbackInfo& info);
   Napi::Value take(const Napi::CallbackInfo& info);
+  Napi::Value error(const Napi::CallbackInfo& info);
   Napi::Value done(const Napi::CallbackInfo& info);
   void readUntil(const Napi::CallbackInfo& info);
 
@@ -96,7 +98,6 @@ class WriteLane : public Below, public RingUser {
 
   WritePass* passFor(const Stream& stream, const unsigned char* header, uint32_t& slot);
   bool overlaps(const WritePass& pass, uint32_t offset, uint32_t length, bool isRead) const;
-  int64_t takeOp();
   void beginUnderWay(LaneOp& op, uint32_t slot);
   void sendToPeer(LaneOp& op, uint32_t slot, const WritePass& pass);
   void settle(LaneOp& op, uint32_t slot);
@@ -112,10 +113,9 @@ class WriteLane : public Below, public RingUser {
   Napi::Reference<Napi::Float64Array> formArray_, talliesArray_;
   const double* form_ = nullptr;
   double* tallies_ = nullptr;
-  std::deque<WritePass> passes_;
-  std::vector<uint32_t> freePasses_;
+  Slots<WritePass> passes_;
   std::unordered_map<Key, uint32_t, KeyHash> byChunk_;
-  std::deque<LaneOp> ops_;
-  std::vector<uint32_t> free_;
+  static constexpr uint32_t opsMax = 1024;
+  Slots<LaneOp> ops_{opsMax};
   uint32_t requests_ = 0;
 };

@@ -54,10 +54,12 @@ export interface Addon {
 
   /**
    * From the next byte on it carries frames (1) or requests of an NBD client (2), who wants structured replies or not: the
-   * read lane and the read relay look at them. 0: they look no more, and the relay gives back what came on it.
+   * lanes and the relay look at them. 0: they look no more, and the relay gives back what came on it.
    */
   streamCarries(stream: number, what: 0 | 1 | 2, isStructured: boolean): void
-  /** Headers of the requests that these two have given back, one behind the other. */
+  /** How many answers they await from there. */
+  streamAwaited(stream: number): number
+  /** The requests that these have given back, one behind the other, each with its payload. */
   streamReturned(stream: number): Buffer
   /**
    * Once. `form` is what `readPassGive` reads, `voids` counts what makes passes void, and
@@ -78,6 +80,8 @@ export interface Addon {
   writePassCut(pass: number): void
   /** What it leaves unfinished, frame by frame, after it has ended; its number is another one's from then on. */
   writePassTake(pass: number): Buffer
+  /** The errno that the disk has ended a write of it with, before its end is taken; 0: none. */
+  writePassError(pass: number): number
   /** What has been carried out under it. */
   writePassDone(pass: number): number
   writePassReadUntil(pass: number, untilMs: number): void
@@ -85,6 +89,8 @@ export interface Addon {
   relayStart(form: Float64Array, tallies: Float64Array): void
   /** Notes for routes, which the addon reads and changes; returns their number. */
   relayAddNotes(cells: Uint32Array, below: Uint32Array): number
+  /** Writes with these notes that were sent and that the SDS has not answered. */
+  relayUnanswered(notes: number): number
   relayDropNotes(notes: number): void
   /** Sets the route that the form describes. */
   relayRoute(): void

@@ -15,8 +15,8 @@ export interface ByteStreamOwner {
   onBroken(reason: string): void
   /** Something of what had to wait has been sent. */
   onProgress(): void
-  /** Requests that the addon took and does not answer, header by header. */
-  onReturned?(headers: Buffer): void
+  /** Requests that the addon took and does not answer, each header with its payload. */
+  onReturned?(requests: Buffer): void
 }
 
 /** Of all streams of this process; as many connections as its listeners take together. */
@@ -99,7 +99,7 @@ export class ByteStream {
   carriesRequests(isStructured: boolean): void {
     addon.streamCarries(this.id, 2, isStructured)
   }
-  /** It carries nothing that the addon need know any more: what it has not answered, header by header. */
+  /** It carries nothing that the addon need know any more: what it has not answered, each header with its payload. */
   takeRequestsBack(): Buffer {
     if (this.#isDestroyed) return nothing
     addon.streamCarries(this.id, 0, false)

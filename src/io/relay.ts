@@ -12,6 +12,8 @@ addon.relayStart(form, tallies)
 export const relay: Relay = {
   takeBackAll: () => addon.relayTakeBack(Number.POSITIVE_INFINITY),
   takeBackOlder: thanMs => addon.relayTakeBack(addon.bootTimeMs() - thanMs),
+  unansweredOn: connection =>
+    connection instanceof DataConnection && connection.streamId >= 0 ? addon.streamAwaited(connection.streamId) : 0,
   newTally: () => new SharedTally(),
   newNotes: (cells, below) => new SharedNotes(addon.relayAddNotes(cells, below)),
 }
@@ -19,6 +21,9 @@ export const relay: Relay = {
 class SharedNotes implements RelayNotes {
   constructor(readonly number: number) {}
 
+  get unanswered(): number {
+    return addon.relayUnanswered(this.number)
+  }
   close(): void {
     addon.relayDropNotes(this.number)
   }

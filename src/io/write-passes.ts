@@ -1,7 +1,7 @@
 import { assert } from '../base/assert.js'
 import type { Tally } from '../ports/tally.js'
 import type { WritePass, WritePasses, WritePassOffer } from '../ports/write-passes.js'
-import { addon } from './addon.js'
+import { addon, errnoName } from './addon.js'
 import { DataConnection, framesOf } from './data-connection.js'
 import { FileDisk } from './file-disk.js'
 import { beginOp, takeOpBack } from './file-engine.js'
@@ -14,7 +14,11 @@ addon.writeLaneStart(form, allTallies)
 
 /** Passes that the addon writes, reads and answers by. */
 export const writePasses: WritePasses = {
-  serves: disk => disk instanceof FileDisk && addon.writeLaneServes(disk.handle),
+  serves: (disk, { offset, length }) =>
+    disk instanceof FileDisk &&
+    offset % disk.alignBytes === 0 &&
+    length % disk.alignBytes === 0 &&
+    addon.writeLaneServes(disk.handle),
 
   give(offer) {
     const { connection, request, disk, chunkAtBytes, tallies, readTallies, peer, readUntilMs } = offer
@@ -71,6 +75,7 @@ class AddonPass implements WritePass {
   }
   hasEnded(): void {
     this.#done = this.done
-    this.ended([...framesOf(addon.writePassTake(this.number))])
+    const errno = addon.writePassError(this.number)
+    this.ended([...framesOf(addon.writePassTake(this.number))], errno === 0 ? null : errnoName(errno))
   }
 }

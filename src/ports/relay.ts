@@ -14,7 +14,9 @@ export interface Route
 
 /** What writes of a volume are noted in below TypeScript, before they are answered. */
 export interface RelayNotes {
-  /** After all routes with them have been taken back. */
+  /** Writes that an SDS has been sent and has not answered, also those that have come back. */
+  readonly unanswered: number
+  /** After all routes with them have been taken back, and nothing is unanswered. */
   close(): void
 }
 
@@ -28,6 +30,8 @@ export interface Relay {
   takeBackAll(): void
   /** What has been under way for so long comes back. */
   takeBackOlder(thanMs: number): void
+  /** Requests that the SDS at the end of that connection has not answered, also those that have come back. */
+  unansweredOn(connection: Connection<DataFrame>): number
   newTally(): Tally
   /**
    * `cells` and `below` have a number for each slice. A write of an epoch is answered only where `cells` has no greater one, and

@@ -35,9 +35,9 @@ export interface WritePassOffer {
   /**
    * The pass has ended: by `end`, or by itself, as something could not be done. The disk has nothing of it under way any
    * more. `unfinished`: writes that were begun and that the disk or the other copy may have or not; whoever gave the pass has
-   * to finish them before anybody else sees the chunk. Never called before `give`, `end` or `cut` returns.
+   * to finish them before anybody else sees the chunk. `errno`: what the disk has ended a write with. Never called before `give`, `end` or `cut` returns.
    */
-  ended(unfinished: DataFrame[]): void
+  ended(unfinished: DataFrame[], errno: string | null): void
 }
 
 /**
@@ -46,8 +46,8 @@ export interface WritePassOffer {
  * under way, comes as any other message, and is decided as if it had just arrived.
  */
 export interface WritePasses {
-  /** False: there are none on this disk. */
-  serves(disk: Disk): boolean
+  /** Whether writes like this one can be carried out on this disk. */
+  serves(disk: Disk, like: Pick<DataFrame, 'offset' | 'length'>): boolean
   /** null: not on such connections or disks. */
   give(offer: WritePassOffer): WritePass | null
   newTally(): Tally

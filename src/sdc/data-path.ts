@@ -1,7 +1,7 @@
 import { errorCodeOfWire, errorTable, StorageError } from '../base/errors.js'
 import type { DeviceId, MappingId, PoolId } from '../base/ids.js'
 import type { ClusterMap, MapDelta, SliceRecord } from '../model/index.js'
-import type { Connection, Relay, Timer } from '../ports/index.js'
+import type { Connection, Timer } from '../ports/index.js'
 import { decode } from '../wire/codec.js'
 import type { DataFrame } from '../wire/data.js'
 import { DeviceSession, type SessionHost, type SessionItem } from './device-session.js'
@@ -24,7 +24,6 @@ export interface RoutedItem extends SessionItem {
 
 /** What the data path needs of the daemon. */
 export interface DataPathHost extends SessionHost {
-  readonly relay: Relay
   readonly map: ClusterMap
   /** Map changes that an SDS handed over; the daemon applies what continues its map, and calls `onMapChange`. */
   offerDeltas(deltas: MapDelta[]): void

@@ -4,7 +4,7 @@ import type { DeviceId } from '../base/ids.js'
 import { sessionRequestsMax } from '../base/limits.js'
 import { mutate } from '../base/mutation.js'
 import type { Endpoint } from '../model/index.js'
-import type { Clock, Connection, Link, Log, Timer } from '../ports/index.js'
+import type { Clock, Connection, Link, Log, Relay, Timer } from '../ports/index.js'
 import { encode } from '../wire/codec.js'
 import { type DataFrame, type DataHello, makeFrame, opcodes } from '../wire/data.js'
 import { releasePieces } from '../wire/payload-memory.js'
@@ -34,6 +34,7 @@ export interface SessionHost {
   readonly clock: Clock
   readonly link: Link
   readonly log: Log
+  readonly relay: Relay
   /** Where the device is served now; null while the map does not know it. */
   endpointOf(deviceId: DeviceId): Endpoint | null
   /** Who we are and what we know. */
@@ -233,7 +234,7 @@ export class DeviceSession {
     if (this.#state === 'up') this.#pump()
   }
 
-  /** The read itself has come back from the relay, and is sent again by whoever wants it. */
+  /** The request itself has come back from the relay, and is sent again by whoever wants it. */
   #onRelayRefused(frame: DataFrame): void {
     if (frame.status === errorTable.STALE_EPOCH.wire) this.onStale(frame)
     releasePieces(frame.body)
@@ -261,12 +262,14 @@ export class DeviceSession {
   #watch(): void {
     this.#setTimer(pingAfterMs, () => {
       const silentMs = this.host.clock.nowMs() - this.#heardAtMs
-      if (this.#sent.size > 0 && silentMs >= silenceMsMax) {
+      const connection = this.#connection!
+      const isAwaited = this.#sent.size > 0 || this.host.relay.unansweredOn(connection) > 0
+      if (isAwaited && silentMs >= silenceMsMax) {
         this.#lost('silent')
         return
       }
-      if (this.#sent.size > 0 && silentMs >= pingAfterMs) this.#connection!.send(makeFrame({ opcode: opcodes.ping }))
-      if (this.#sent.size === 0) this.#heardAtMs = this.host.clock.nowMs()
+      if (isAwaited && silentMs >= pingAfterMs) connection.send(makeFrame({ opcode: opcodes.ping }))
+      if (!isAwaited) this.#heardAtMs = this.host.clock.nowMs()
       this.#watch()
     })
   }

@@ -42,7 +42,7 @@ export class FlushFile {
   readonly dirty: DirtySlices
   /** For each slice the dirty cell in the file. The same array for as long as this lives, as others look at it (ports/relay.ts). */
   readonly cells: Uint32Array
-  /** 1: noted since the timer was set. */
+  /** 1: flushed since the timer was set. */
   readonly #recent: Uint8Array
   #file: StateFile | null
   #hasOutliving: boolean
@@ -116,7 +116,6 @@ export class FlushFile {
   note(slice: number, epoch: number): boolean {
     if (this.#broken) return false
     this.dirty.note(slice, epoch)
-    this.#recent[slice] = 1
     if (this.covers(slice, epoch)) return true
     if (!this.#writeCell(slice, epoch)) return false
     this.cells[slice] = epoch
@@ -131,7 +130,8 @@ export class FlushFile {
   /** After a flush of `slices` that changed no epoch of the last known flush. */
   flushed(slices: readonly number[]): void {
     if (this.#isBehind) this.rewrite()
-    else if (this.#timer === null && !this.#broken && slices.some(slice => this.#isStale(slice))) this.#setTimer()
+    else if (this.#timer !== null) for (const slice of slices) this.#recent[slice] = 1
+    else if (!this.#broken && slices.some(slice => this.#isStale(slice))) this.#setTimer()
   }
 
   /** After a flush: all notes as they are now. */
@@ -194,7 +194,7 @@ export class FlushFile {
     this.#timer = null
   }
 
-  /** A slice that was written since the timer was set will be written again: it would cost two writes each time. */
+  /** A slice that was flushed since the timer was set will be written again: it would cost two writes each time. */
   #cleanRested(): void {
     const stale = this.#staleSlices()
     const rested = stale.filter(slice => this.#recent[slice] === 0)

@@ -4,7 +4,7 @@ import type { MdmNotices } from '../wire/control.js'
 import type { DataPath, DataPathHost } from './data-path.js'
 
 const lookMs = 500
-/** A read that the relay has had for so long is to be asked for by a session, which finds out who is silent. */
+/** What the relay has had for so long is to be asked for by a session, which finds out who is silent. */
 const relayMsMax = 1_000
 /** A look that is this late was not late alone: this process did not run, and knows nothing of others. */
 const stallMs = 1_250

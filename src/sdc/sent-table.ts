@@ -1,6 +1,6 @@
 import { assert } from '../base/assert.js'
 
-/** From here on request ids are the read relay's, see native/src/relay.cc. */
+/** From here on request ids are the relay's, see native/src/relay.cc. */
 export const relayIdsFrom = 2 ** 31
 
 /**

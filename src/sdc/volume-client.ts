@@ -28,6 +28,9 @@ export interface VolumeClientOptions {
   ioTimeoutMs: number | null
 }
 
+/** How often a closed volume looks whether the SDSs have answered what they were sent below TypeScript. */
+const pollMs = 5
+
 /** The objects of the map that a mapping depends on, as they are now. */
 export type MappedVolume = Pick<VolumeClientOptions, 'volume' | 'pool' | 'mapping' | 'isShared'>
 
@@ -53,6 +56,7 @@ export class VolumeClient implements BlockBackend, PartOwner {
   readonly #ioTimeoutMs: number | null
   #mapped: MappedVolume
   #closed = false
+  #closing: Promise<void> | null = null
   #onIdle: (() => void)[] = []
 
   constructor(options: VolumeClientOptions) {
@@ -197,23 +201,26 @@ export class VolumeClient implements BlockBackend, PartOwner {
    * connections tell.
    */
   close(): Promise<void> {
-    if (!this.#closed) {
-      this.#closed = true
-      this.flusher.close()
-      this.path.host.relay.takeBackAll()
-      this.#relayNotes.close()
-      for (const request of this.#gate.close()) this.#fail(request, 'ESHUTDOWN')
-      this.path.forEachRouted((item, sent) => {
-        if (sent || !(item instanceof IoPart) || item.owner !== this) return
-        this.path.takeBack(item)
-        this.#partDone(item, 'ESHUTDOWN')
-      })
-      void this.whenIdle().then(() => {
-        this.stats.relayed.read.close()
-        this.stats.relayed.write.close()
-      })
-    }
-    return this.whenIdle()
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    const { relay, clock } = this.path.host
+    this.#closed = true
+    this.flusher.close()
+    relay.takeBackAll()
+    for (const request of this.#gate.close()) this.#fail(request, 'ESHUTDOWN')
+    this.path.forEachRouted((item, sent) => {
+      if (sent || !(item instanceof IoPart) || item.owner !== this) return
+      this.path.takeBack(item)
+      this.#partDone(item, 'ESHUTDOWN')
+    })
+    await this.whenIdle()
+    while (this.#relayNotes.unanswered > 0) await new Promise<void>(resolve => clock.setTimer(pollMs, resolve))
+    this.#relayNotes.close()
+    this.stats.relayed.read.close()
+    this.stats.relayed.write.close()
   }
 
   /** Resolves when no request is under way. */

@@ -1,5 +1,5 @@
 import { chunkKey } from '../base/ids.js'
-import { blockBytes, chunkBytes } from '../base/units.js'
+import { chunkBytes } from '../base/units.js'
 import { roleOf } from '../core/sds/index.js'
 import type { SliceRecord } from '../model/index.js'
 import type { Timer, WritePass, WritePassOffer } from '../ports/index.js'
@@ -12,8 +12,8 @@ import type { Session } from './session.js'
 const recentMs = 1_000
 /** Without a request for so long a lane ends. */
 const idleMs = 2_000
-/** How long what is called back waits for the other copy. Usually it answers before; if not, the write is sent again. */
-const graceMs = 20
+/** How long what is called back waits for the other copy, before all that it has not answered is sent again. */
+const graceMs = 200
 const lanesMax = 4_096
 /** What is longer is not taken below TypeScript (native/src/write-lane.cc). */
 const lengthMaxBytes = 128 * 1024
@@ -23,11 +23,14 @@ export type HeirOf = (session: Session, frame: DataFrame) => DeviceRequest
 
 /** Whether the chunk is worth a lane; to be asked before the change that would be followed by it. */
 export function isWorthLane({ context, device }: Session, frame: DataFrame): boolean {
-  const { volume, chunk, flags, offset, length } = frame
-  if (flags !== 0 || length > lengthMaxBytes || (offset | length) % blockBytes !== 0) return false
+  const { volume, chunk, flags, length } = frame
+  if (flags !== 0 || length > lengthMaxBytes) return false
   const touch = device.store.touchOf(volume, chunk)
   return touch === null || context.clock.nowMs() - touch < recentMs
 }
+
+const isAdmitted = (session: Session, frame: DataFrame): boolean =>
+  (frame.opcode === opcodes.write ? checkArrival : checkCopyRequest)(session.context, session, frame) === 'admit'
 
 /**
  * One chunk whose writes on one session are carried out below TypeScript (ports/write-passes.ts): those of a client at the
@@ -43,6 +46,8 @@ export class Lane extends DeviceRequest {
   readonly #record: SliceRecord
   readonly #isPrimary: boolean
   readonly #pool: number
+  /** The write that it was opened for, without its payload. */
+  readonly #like: DataFrame
   #doneBefore = 0
 
   private constructor(
@@ -54,6 +59,7 @@ export class Lane extends DeviceRequest {
     super(session.device, frame.volume, frame.chunk)
     this.#record = record
     this.#pool = frame.pool
+    this.#like = { ...frame, body: [] }
     this.#isPrimary = frame.opcode === opcodes.write
     this.mapping = frame.mapping
   }
@@ -64,12 +70,11 @@ export class Lane extends DeviceRequest {
     if (session.isEnded || context.isStopping || device.lanes.size >= lanesMax) return
     // What waits for the map is in no queue of locks: nothing may overtake it.
     if (session.parked.length > 0) return
-    if (!device.store.takesLanes(context.writePasses)) return
+    if (!device.store.takesLanes(context.writePasses, frame)) return
     // Nobody has or waits for anything of the chunk.
     if (!device.locks.isFree(chunkKey(frame.volume, frame.chunk))) return
     const isPrimary = frame.opcode === opcodes.write
-    const check = isPrimary ? checkArrival : checkCopyRequest
-    if (check(context, session, frame) !== 'admit') return
+    if (!isAdmitted(session, frame)) return
     const record = context.view.record(frame.pool, frame.slice)!
     // What fills a joining copy must find it; and what has one copy may get another one soon.
     if (record.joining !== null || record.secondary === null) return
@@ -101,7 +106,7 @@ export class Lane extends DeviceRequest {
       readTallies: [device.readsByPass, context.passes.total],
       peer,
       readUntilMs: this.#isPrimary ? context.leases.heldUntilMs(this.#record) : 0,
-      ended: unfinished => this.#ended(unfinished),
+      ended: (unfinished, errno) => this.#ended(unfinished, errno),
     })
     if (this.#pass === null) {
       device.store.closeLane(this.volume, this.chunk)
@@ -130,10 +135,11 @@ export class Lane extends DeviceRequest {
   }
 
   override mapChanged(): void {
-    const { view } = this.session.context
-    const isSame = view.record(this.#pool, this.#record.slice) === this.#record
-    if (!isSame || !view.volumes.has(this.volume) || (this.mapping !== 0 && !view.mappings.has(this.mapping)))
-      this.callBack()
+    const isSame = this.session.context.view.record(this.#pool, this.#record.slice) === this.#record
+    if (isSame && isAdmitted(this.session, this.#like)) return
+    this.callBack()
+    // The other copy may not answer any more.
+    if (!isSame) this.#pass!.cut()
   }
 
   /** Reads may be answered for longer. `sds`: whose lease it is. */
@@ -152,9 +158,10 @@ export class Lane extends DeviceRequest {
   }
 
   /** Who finishes what is unfinished has the lock of it next: nobody sees a part of it that is not whole everywhere. */
-  #ended(unfinished: DataFrame[]): void {
+  #ended(unfinished: DataFrame[], errno: string | null): void {
     this.#isCalledBack = true
     this.#timer?.cancel()
+    if (errno !== null) this.device.store.mediaFailed(errno)
     const heirs: DeviceRequest[] = []
     for (const frame of unfinished) {
       this.session.handedOver(frame)

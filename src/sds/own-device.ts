@@ -33,7 +33,7 @@ export class OwnDevice {
   #appBytes = 0
   /** What was read by passes besides. */
   readonly readsByPass: Tally
-  /** What primaries wrote to copies here by passes, and who keeps chunks for that. */
+  /** What was written by passes, and who keeps chunks for that. */
   readonly writesByPass: Tally
   readonly lanes = new Set<Lane>()
   readonly #idle: (() => void)[] = []

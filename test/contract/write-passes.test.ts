@@ -1,10 +1,13 @@
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Test } from 'tap'
+import { systemClock } from '../../src/io/clock.js'
 import { fileDisks } from '../../src/io/disk-port.js'
 import { tcpLink } from '../../src/io/tcp-link.js'
 import { writePasses } from '../../src/io/write-passes.js'
 import { SimWorld } from '../support/index.js'
-import { writePassesContract } from './write-passes.js'
+import { primaryPassesContract } from './primary-passes.js'
+import { type WritePassesSetUp, writePassesContract } from './write-passes.js'
 
 async function until(predicate: () => boolean): Promise<void> {
   const endMs = Date.now() + 10_000
@@ -14,15 +17,21 @@ async function until(predicate: () => boolean): Promise<void> {
   }
 }
 
-writePassesContract('the addon', t => {
+const real = (t: Test): WritePassesSetUp => ({
+  clock: systemClock,
+  link: tcpLink,
+  disks: fileDisks,
+  passes: writePasses,
   // Not in memory: there is no direct I/O.
-  const directory = t.testdir()
-  return { link: tcpLink, disks: fileDisks, passes: writePasses, path: join(directory, 'disk'), isDirect: true, until }
+  path: join(t.testdir(), 'disk'),
+  isDirect: true,
+  until,
 })
-writePassesContract('simulated', () => {
+const simulated = (): WritePassesSetUp => {
   const world = new SimWorld(5)
   const ports = world.portsOf('here')
   return {
+    clock: ports.clock,
     link: ports.link,
     disks: ports.disks,
     passes: ports.writePasses,
@@ -30,4 +39,8 @@ writePassesContract('simulated', () => {
     isDirect: false,
     until: predicate => world.clock.runUntil(predicate),
   }
-})
+}
+for (const contract of [writePassesContract, primaryPassesContract]) {
+  contract('the addon', real)
+  contract('simulated', simulated)
+}

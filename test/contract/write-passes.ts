@@ -1,9 +1,10 @@
 import t, { type Test } from 'tap'
 import { KiB, MiB } from '../../src/base/units.js'
-import type { Connection, Disk, DiskPort, Link, Tally, WritePasses } from '../../src/ports/index.js'
+import type { Clock, Connection, Disk, DiskPort, Link, Tally, WritePasses } from '../../src/ports/index.js'
 import { type DataFrame, frameFlags, makeFrame, makeReply, opcodes } from '../../src/wire/data.js'
 
 export interface WritePassesSetUp {
+  clock: Clock
   link: Link
   disks: DiskPort
   passes: WritePasses
@@ -13,12 +14,12 @@ export interface WritePassesSetUp {
   until(predicate: () => boolean): Promise<void>
 }
 
-const chunkAtBytes = 2 * MiB
-const diskBytes = 4 * MiB
-const place = { slice: 3, epoch: 7, volume: 20, chunk: 5, pool: 2 }
+export const chunkAtBytes = 2 * MiB
+export const diskBytes = 4 * MiB
+export const place = { slice: 3, epoch: 7, volume: 20, chunk: 5, pool: 2 }
 
 /** Bytes that tell where they belong. */
-function bytesAt(offset: number, length: number, seed = 1): Buffer {
+export function bytesAt(offset: number, length: number, seed = 1): Buffer {
   const bytes = Buffer.alloc(length)
   for (let at = 0; at < length; at += 512) bytes.fill(((offset + at) / 512 + seed) % 251, at, at + 512)
   return bytes

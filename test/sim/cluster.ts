@@ -71,7 +71,7 @@ export class SimCluster {
     readonly events: ClusterEvents,
   ) {
     this.world = new SimWorld(plan.seed)
-    this.world.writesRefusedEvery = 40
+    this.world.writesRefusedEvery = 12
     this.world.network.releaseMs = plan.releaseMs
     this.transcript = new Transcript(() => this.world.clock.nowMs())
     for (let n = 1; n <= plan.mdms + plan.spareMdms; n++) this.#add('mdm', n)

@@ -178,6 +178,14 @@ export function planOf(seed: number, allowed: readonly FaultKind[] = faultKinds)
   }
   // Drawn last, so that seeds from before there was this fault play on the same clusters.
   if (allowed.includes('sdc-cut') && random.integer(density) === 0) plan.faults.push('sdc-cut')
+  // So busy that chunks are written below TypeScript.
+  if (seededRandom(seed * 2 + 8).integer(3) === 0)
+    Object.assign(plan, {
+      thinkMs: 2,
+      depth: Math.max(plan.depth, 4),
+      wholePercent: 1,
+      requestsMax: 2 * plan.requestsMax,
+    })
   return plan
 }
 

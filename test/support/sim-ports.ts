@@ -25,8 +25,9 @@ export const noKernelNbd: KernelNbd = {
 export const noRelay: Relay = {
   takeBackAll: () => {},
   takeBackOlder: () => {},
+  unansweredOn: () => 0,
   newTally: () => ({ ios: 0, bytes: 0, underWay: 0, returned: 0, close: () => {} }),
-  newNotes: () => ({ close: () => {} }),
+  newNotes: () => ({ unanswered: 0, close: () => {} }),
 }
 
 /** The ports of one process. The next process of that name finds the same disks and meta stores. */

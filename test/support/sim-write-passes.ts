@@ -97,6 +97,7 @@ class SimWritePass implements WritePass {
   done = 0
   readonly #underWay = new Set<Op>()
   readonly #unfinished: DataFrame[] = []
+  #errno: string | null = null
   #readUntilMs: number
   #isEnding = false
   #hasEnded = false
@@ -135,7 +136,7 @@ class SimWritePass implements WritePass {
   #endIfIdle(): void {
     if (!this.#isEnding || this.#hasEnded || this.#underWay.size > 0) return
     this.#hasEnded = true
-    this.owner.clock.endOfTurn(() => this.offer.ended(this.#unfinished))
+    this.owner.clock.endOfTurn(() => this.offer.ended(this.#unfinished, this.#errno))
   }
 
   /** True: the request is carried out and answered here, or is left unfinished. */
@@ -175,6 +176,7 @@ class SimWritePass implements WritePass {
   #onDisk(op: Op, error: string | null, body: Buffer[]): void {
     op.isOnDisk = false
     if (error !== null) op.hasFailed = true
+    if (error !== null && error !== 'EAGAIN' && !op.isRead) this.#errno = error
     this.#settle(op, body)
   }
 
@@ -185,7 +187,9 @@ class SimWritePass implements WritePass {
     this.#count(op, 'underWay', -1)
     const { frame, isRead } = op
     const connection = this.#connection
-    if (!op.hasFailed) {
+    // What was read is shown only if nobody else can have changed it by now.
+    const isStale = isRead && (this.#isEnding || this.owner.clock.nowMs() >= this.#readUntilMs)
+    if (!op.hasFailed && !isStale) {
       if (!isRead) this.done++
       this.#count(op, 'ios', 1)
       this.#count(op, 'bytes', frame.length)
@@ -195,7 +199,7 @@ class SimWritePass implements WritePass {
       this.#count(op, 'returned', 1)
       if (!isRead) this.#unfinished.push(frame)
       else if (!connection.isClosed) connection.handlers!.onMessage(frame)
-      this.end()
+      if (op.hasFailed) this.end()
     }
     this.#endIfIdle()
   }

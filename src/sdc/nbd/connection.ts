@@ -90,7 +90,7 @@ class ServedStream implements NbdConnection {
       this.#negotiate()
       this.#transmission?.sent()
     })
-    stream.on('returned', headers => this.#transmission?.takeBack(headers))
+    stream.on('returned', requests => this.#transmission?.takeBack(requests))
   }
 
   get requestsInFlight(): number {

@@ -15,7 +15,7 @@ interface Listeners {
   end?: () => void
   close?: () => void
   drain?: () => void
-  returned?: (headers: Buffer) => void
+  returned?: (requests: Buffer) => void
 }
 
 /** A socket that the addon reads and writes, half-open: either direction ends by itself. */
@@ -120,8 +120,8 @@ export class SocketStream implements NbdStream, ByteStreamOwner {
     this.#on.error?.(new Error(reason))
     this.destroy()
   }
-  onReturned(headers: Buffer): void {
-    this.#on.returned?.(headers)
+  onReturned(requests: Buffer): void {
+    this.#on.returned?.(requests)
   }
   onProgress(): void {
     if (this.writableLength > 0) return

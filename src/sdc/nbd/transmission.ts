@@ -188,7 +188,7 @@ export class Transmission implements RequestOwner {
     return room
   }
 
-  /** More is in flight than may be: reads that came back. */
+  /** More is in flight than may be: requests that came back. */
   get #isBeyond(): boolean {
     return this.#requestsInFlight > nbdRequestsInFlightMax || this.#bytesInFlight > nbdBytesInFlightMax
   }

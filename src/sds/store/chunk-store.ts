@@ -164,8 +164,8 @@ export class ChunkStore implements DeviceStore {
     return { disk: this.disk, offsetBytes: slotOffsetOf(slotOf(entry)) }
   }
 
-  takesLanes(passes: WritePasses): boolean {
-    return passes.serves(this.disk)
+  takesLanes(passes: WritePasses, like: { offset: number; length: number }): boolean {
+    return passes.serves(this.disk, like)
   }
 
   openLane(volume: number, chunk: number): { disk: Disk; offsetBytes: number } | null {
@@ -184,6 +184,10 @@ export class ChunkStore implements DeviceStore {
     chunks.marks.endChange(chunk)
     chunks.marks.endChange(chunk)
     this.changes.leave(chunks)
+  }
+
+  mediaFailed(errno: string): void {
+    this.health.mediaFailed(errno)
   }
 
   write(volume: number, chunk: number, offset: number, pieces: readonly Buffer[], done: StoreDone): void {

@@ -62,8 +62,10 @@ export interface DeviceStore {
    */
   openLane(volume: number, chunk: number): { disk: Disk; offsetBytes: number } | null
   closeLane(volume: number, chunk: number): void
-  /** Whether there are passes for its disk. */
-  takesLanes(passes: WritePasses): boolean
+  /** A write that was carried out so has failed: the device is not written any more. */
+  mediaFailed(errno: string): void
+  /** Whether there are passes for writes like this one on its disk. */
+  takesLanes(passes: WritePasses, like: { offset: number; length: number }): boolean
   /** How often something was changed so. To be set before the first one. */
   writesByPass: () => number
   /**

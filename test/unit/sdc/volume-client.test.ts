@@ -1,6 +1,7 @@
 import t from 'tap'
 import { errorTable } from '../../../src/base/errors.js'
 import { chunkBytes, GiB, KiB, MiB } from '../../../src/base/units.js'
+import { cleanEpoch } from '../../../src/core/sdc/index.js'
 import { relayIdsFrom } from '../../../src/sdc/sent-table.js'
 import { encode } from '../../../src/wire/codec.js'
 import { frameFlags, makeFrame, makeReply, opcodes } from '../../../src/wire/data.js'
@@ -115,7 +116,7 @@ t.test('a refusal for an old epoch brings the map changes along, and the request
 })
 
 t.test(
-  'a refusal of what the read relay has sent is no answer to the session, and brings the map changes along',
+  'a refusal of what the relay has sent is no answer to the session, and brings the map changes along',
   async t => {
     const world = await new World().start()
     const volume = world.open()
@@ -454,4 +455,93 @@ t.test('a read goes past the SDC only where nothing is to be decided, and every 
   void volume.close()
   t.equal(volume.route(0), null, 'a closed volume')
   t.equal(world.takenBack, before + 2)
+})
+
+t.test('writes go past the SDC only where the volume may be written, and what is not durable can be noted', async t => {
+  const read = async (world: World, volume: ReturnType<World['open']>) => {
+    const outcome = new Outcome()
+    volume.read(0, Buffer.alloc(4096), outcome.done)
+    await world.clock.runUntil(() => outcome.isDone)
+  }
+  const world = await new World().start()
+  const volume = world.open()
+  await read(world, volume)
+  const { notes } = volume.route(0)!
+  t.not(notes, null)
+  t.equal(volume.route(4096)!.notes, notes, 'the same for the whole volume')
+  t.not(world.open().route(0)!.notes, notes, 'and another volume’s are others')
+  t.equal(world.open({ mapping: { accessMode: 'ReadOnly' } }).route(0)!.notes, null)
+  world.state.broken = true
+  const written = new Outcome()
+  volume.write(0, [bytesOf(4096)], false, written.done)
+  await world.clock.runUntil(() => written.isDone)
+  t.equal(written.errno, null)
+  t.match(volume.route(0), { notes: null, chunk: 0 }, 'reads still may')
+  t.ok(volume.notes.cells.every(cell => cell === cleanEpoch))
+})
+
+t.test('what an SDC passes on counts as the volume’s requests, and as under way', async t => {
+  const world = await new World().start()
+  const tallies: { ios: number; bytes: number; underWay: number; returned: number; close(): void }[] = []
+  Object.assign(world.relay, {
+    newTally: () => {
+      tallies.push({ ios: 0, bytes: 0, underWay: 0, returned: 0, close: () => {} })
+      return tallies.at(-1)!
+    },
+  })
+  const volume = world.open()
+  const [reads, writes] = tallies
+  Object.assign(reads!, { ios: 3, bytes: 12_288, underWay: 1 })
+  Object.assign(writes!, { ios: 5, bytes: 2_560, underWay: 2 })
+  const { stats } = volume
+  t.same([stats.requests('read'), stats.bytes('read')], [3, 12_288])
+  t.same([stats.requests('write'), stats.bytes('write')], [5, 2_560])
+  t.same([stats.requests('trim'), stats.requests('flush')], [0, 0])
+  t.equal(volume.requestsActive, 3)
+})
+
+t.test('a volume that closes takes back what is below, and its notes end when the SDSs have answered it', async t => {
+  const world = await new World().start()
+  const steps: string[] = []
+  const notes = { unanswered: 2, close: () => void steps.push('notes closed') }
+  Object.assign(world.relay, { takeBackAll: () => void steps.push('taken back'), newNotes: () => notes })
+  const volume = world.open()
+  const closed = volume.close()
+  t.equal(volume.close(), closed)
+  void closed.then(() => void steps.push('closed'))
+  await world.clock.runFor(1_000)
+  notes.unanswered--
+  await world.clock.runFor(1_000)
+  t.same(steps, ['taken back'])
+  notes.unanswered--
+  await world.clock.finish(closed)
+  t.same(steps, ['taken back', 'notes closed', 'closed'])
+})
+
+t.test('a volume that closes does not wait for an SDS that is silent longer than for any request', async t => {
+  const world = await new World().start()
+  const before = world.open()
+  const read = new Outcome()
+  before.read(0, Buffer.alloc(4096), read.done)
+  await world.clock.runUntil(() => read.isDone)
+  const session = [...world.path.sessions].find(({ deviceId }) => deviceId === deviceIds[0])!
+  // As the addon counts: a write is unanswered until the connection ends.
+  const { connection } = session
+  Object.assign(world.relay, {
+    unansweredOn: (on: unknown) => (on === connection ? 1 : 0),
+    newNotes: () => ({
+      get unanswered() {
+        return session.connection === connection ? 1 : 0
+      },
+      close: () => {},
+    }),
+  })
+  const volume = world.open()
+  world.network.cut('sdc', 'sds-0')
+  let isClosed = false
+  void volume.close().then(() => {
+    isClosed = true
+  })
+  await world.clock.runFor(60_000)
+  t.ok(isClosed)
 })

@@ -8,6 +8,11 @@ const fresh = () =>
     flushedEpochs: new Uint32Array(slices).fill(1),
     dirtyEpochs: new Uint32Array(slices).fill(cleanEpoch),
   })
+/** As the addon does, where it may. */
+function noteBelow(dirty: DirtySlices, slice: number, epoch: number): void {
+  dirty.mayBeNotedBelow(slice)
+  dirty.below[slice] = Math.min(dirty.below[slice]!, epoch)
+}
 const owner = {
   bootId: '4dc6b0b2-5f0a-4a3f-9a39-6bd0d3a6d9e1',
   mapping: 41,
@@ -54,10 +59,13 @@ t.test(
 )
 
 t.test('notes keep the oldest epoch, whatever flushes and writes do', async () => {
-  type Step = { kind: 'note'; slice: number; epoch: number } | { kind: 'begin' } | { kind: 'end'; done: boolean }
+  type Step =
+    | { kind: 'note' | 'below'; slice: number; epoch: number }
+    | { kind: 'begin' }
+    | { kind: 'end'; done: boolean }
   const step: fc.Arbitrary<Step> = fc.oneof(
     fc.record({
-      kind: fc.constant('note' as const),
+      kind: fc.constantFrom('note' as const, 'below' as const),
       slice: fc.nat(slices - 1),
       epoch: fc.integer({ min: 1, max: 20 }),
     }),
@@ -71,8 +79,9 @@ t.test('notes keep the oldest epoch, whatever flushes and writes do', async () =
       let writes: { slice: number; epoch: number; covered: boolean }[] = []
       let underWay = false
       for (const one of steps) {
-        if (one.kind === 'note') {
-          dirty.note(one.slice, one.epoch)
+        if (one.kind === 'note' || one.kind === 'below') {
+          if (one.kind === 'note') dirty.note(one.slice, one.epoch)
+          else noteBelow(dirty, one.slice, one.epoch)
           writes.push({ slice: one.slice, epoch: one.epoch, covered: false })
         } else if (one.kind === 'begin' && !underWay) {
           underWay = true
@@ -88,10 +97,72 @@ t.test('notes keep the oldest epoch, whatever flushes and writes do', async () =
           const epochs = writes.filter(write => write.slice === slice).map(({ epoch }) => epoch)
           if (dirty.oldestEpoch(slice) !== Math.min(cleanEpoch, ...epochs)) return false
         }
+        if (dirty.isClean !== (writes.length === 0)) return false
       }
       return true
     }),
   )
+})
+
+t.test('what is noted below is unflushed at once, and covered by the next flush', async t => {
+  const dirty = fresh()
+  dirty.mayBeNotedBelow(2)
+  t.ok(dirty.isClean, 'nothing is noted yet')
+  noteBelow(dirty, 2, 7)
+  t.same([dirty.isClean, dirty.oldestEpoch(2), dirty.oldestEpoch(1)], [false, 7, cleanEpoch])
+  dirty.note(2, 8)
+  dirty.note(0, 5)
+  t.same(dirty.beginFlush(false), [0, 2])
+  t.equal(dirty.below[2], cleanEpoch, 'it is taken over')
+  t.same([dirty.oldestEpoch(2), dirty.hasLost(2, 8), dirty.hasLost(2, 7)], [7, true, false])
+  dirty.finishFlush(new Uint32Array(slices).fill(9))
+  t.same([dirty.isClean, dirty.oldestEpoch(2)], [true, cleanEpoch])
+  t.same(dirty.beginFlush(false), [])
+})
+
+t.test('what is noted below while a flush is under way is covered by the one after it', async t => {
+  for (const isDone of [true, false]) {
+    const dirty = fresh()
+    noteBelow(dirty, 1, 7)
+    noteBelow(dirty, 2, 7)
+    t.same(dirty.beginFlush(false), [1, 2])
+    noteBelow(dirty, 1, 8)
+    noteBelow(dirty, 3, 9)
+    dirty.sliceFlushed(1, 8)
+    t.equal(dirty.oldestEpoch(1), 8)
+    dirty.finishFlush(isDone ? new Uint32Array(slices).fill(9) : null)
+    t.notOk(dirty.isClean)
+    t.same(
+      [1, 2, 3].map(slice => dirty.oldestEpoch(slice)),
+      isDone ? [8, cleanEpoch, 9] : [8, 7, 9],
+    )
+    t.same(dirty.beginFlush(false), isDone ? [1, 3] : [1, 2, 3])
+    dirty.finishFlush(new Uint32Array(slices).fill(9))
+    t.ok(dirty.isClean)
+  }
+})
+
+t.test('what is noted below while a loss is reported is not taken for what was told of', async t => {
+  const dirty = fresh()
+  noteBelow(dirty, 1, 7)
+  dirty.beginFlush(false)
+  noteBelow(dirty, 1, 6)
+  dirty.reportLosses(new Uint32Array(slices).fill(8))
+  t.equal(dirty.oldestEpoch(1), 6)
+  dirty.beginFlush(false)
+  t.ok(dirty.hasLost(1, 8))
+})
+
+t.test('a flush of everything covers what is noted below, too, with its own epoch', async t => {
+  const dirty = fresh()
+  noteBelow(dirty, 2, 0)
+  t.same(dirty.beginFlush(true), [0, 1, 2, 3])
+  t.same(
+    [1, 2].map(slice => dirty.hasLost(slice, 1)),
+    [false, true],
+  )
+  dirty.finishFlush(new Uint32Array(slices).fill(1))
+  t.ok(dirty.isClean)
 })
 
 t.test('flush file: what is written is read back by a process of the same boot', async t => {
