@@ -26,7 +26,7 @@ ReadLane& ReadLane::of(Napi::Env env) {
   return *lane;
 }
 
-/// readLaneStart(form: Float64Array, voids: Float64Array, tallies: Float64Array)
+/// readLaneStart(form: Float64Array, voids: Float64Array, tallies: Float64Array, deadlines: Float64Array)
 void ReadLane::start(const Napi::CallbackInfo& info) {
   if (form_ != nullptr) throw Napi::Error::New(env_, "the read lane has started already");
   formArray_ = Napi::Persistent(info[0].As<Napi::Float64Array>());
@@ -35,6 +35,7 @@ void ReadLane::start(const Napi::CallbackInfo& info) {
   form_ = formArray_.Value().Data();
   voids_ = voidsArray_.Value().Data();
   tallies_ = talliesArray_.Value().Data();
+  deadlines_.share(info[3]);
   engine_ = Engine::of(env_);
   streams_ = &Streams::of(env_);
   streams_->belowFrames.push_back(this);
@@ -42,7 +43,7 @@ void ReadLane::start(const Napi::CallbackInfo& info) {
 
 /// readPassGive(): what the form says; src/io/read-passes.ts fills it in.
 void ReadLane::give(const Napi::CallbackInfo&) {
-  enum Field { stream, slice, epoch, mapping, volume, chunk, pool, handle, chunkAt, untilMs, voidAt, tallyAt };
+  enum Field { stream, slice, epoch, mapping, volume, chunk, pool, handle, chunkAt, voidAt, tallyAt, deadline, otherDeadline };
   const auto field = [this](Field which) { return static_cast<uint32_t>(form_[which]); };
   const Stream* of = streams_->find(field(stream));
   if (of == nullptr || of->carries != Carries::frames) return;
@@ -53,15 +54,16 @@ void ReadLane::give(const Napi::CallbackInfo&) {
   pass.place = {field(slice), field(epoch), field(mapping), field(volume), field(chunk), field(pool), 0};
   pass.handle = field(handle);
   pass.chunkAt = static_cast<uint64_t>(form_[chunkAt]);
-  pass.untilMs = form_[untilMs];
   pass.voidAt = field(voidAt);
   pass.tallyAt = field(tallyAt);
+  pass.deadlineAt = field(deadline);
+  pass.otherDeadlineAt = field(otherDeadline);
   pass.voidAll = voids_[0];
   pass.voidChunk = voids_[pass.voidAt];
 }
 
 bool ReadLane::isValid(const ReadPass& pass) const {
-  return pass.voidAll == voids_[0] && pass.voidChunk == voids_[pass.voidAt] && bootTimeMs() < pass.untilMs;
+  return pass.voidAll == voids_[0] && pass.voidChunk == voids_[pass.voidAt] && deadlines_.areAhead(pass.deadlineAt, pass.otherDeadlineAt);
 }
 
 /// The pass that covers the request; null: there is none.

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "below.h"
+#include "deadlines.h"
 #include "engine.h"
 #include "slots.h"
 #include "tallies.h"
@@ -22,8 +23,7 @@ struct ReadPass {
   wire::Place place;
   uint32_t handle = 0;  // the file
   uint64_t chunkAt = 0;
-  double untilMs = 0;
-  uint32_t voidAt = 0, tallyAt = 0;
+  uint32_t voidAt = 0, tallyAt = 0, deadlineAt = 0, otherDeadlineAt = 0;
   double voidAll = 0, voidChunk = 0;
 };
 
@@ -66,6 +66,7 @@ class ReadLane : public Below, public RingUser {
   Napi::Reference<Napi::Float64Array> formArray_, voidsArray_, talliesArray_;
   const double *form_ = nullptr, *voids_ = nullptr;
   double* tallies_ = nullptr;
+  Deadlines deadlines_;
   std::vector<ReadPass> passes_;
   Slots<ReadOp> ops_{1024};
 };

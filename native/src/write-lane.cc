@@ -30,13 +30,14 @@ WriteLane& WriteLane::of(Napi::Env env) {
   return *lane;
 }
 
-/// writeLaneStart(form: Float64Array, tallies: Float64Array)
+/// writeLaneStart(form: Float64Array, tallies: Float64Array, deadlines: Float64Array)
 void WriteLane::start(const Napi::CallbackInfo& info) {
   if (form_ != nullptr) throw Napi::Error::New(env_, "the write lane has started already");
   formArray_ = Napi::Persistent(info[0].As<Napi::Float64Array>());
   talliesArray_ = Napi::Persistent(info[1].As<Napi::Float64Array>());
   form_ = formArray_.Value().Data();
   tallies_ = talliesArray_.Value().Data();
+  deadlines_.share(info[2]);
   engine_ = Engine::of(env_);
   streams_ = &Streams::of(env_);
   streams_->belowFrames.push_back(this);
@@ -49,7 +50,7 @@ Napi::Value WriteLane::serves(const Napi::CallbackInfo& info) {
 
 /// writePassGive(): number; what the form says, src/io/write-passes.ts fills it in. -1: not on this connection or disk.
 Napi::Value WriteLane::give(const Napi::CallbackInfo&) {
-  enum Field { stream, slice, epoch, mapping, volume, chunk, pool, handle, chunkAt, tallyAt, totalAt, readTallyAt, readTotalAt, peer, mapVersion, until, endsOp };
+  enum Field { stream, slice, epoch, mapping, volume, chunk, pool, handle, chunkAt, tallyAt, totalAt, readTallyAt, readTotalAt, peer, mapVersion, deadline, otherDeadline, endsOp };
   const auto field = [this](Field which) { return static_cast<uint32_t>(form_[which]); };
   const Stream* of = streams_->find(field(stream));
   const Stream* to = form_[peer] < 0 ? nullptr : streams_->find(field(peer));
@@ -72,7 +73,8 @@ Napi::Value WriteLane::give(const Napi::CallbackInfo&) {
   pass.readTotalAt = field(readTotalAt);
   pass.peerId = to == nullptr ? 0 : to->id;
   pass.peerSerial = to == nullptr ? 0 : to->serial;
-  pass.readUntilMs = form_[until];
+  pass.deadlineAt = field(deadline);
+  pass.otherDeadlineAt = field(otherDeadline);
   pass.endsOp = field(endsOp);
   pass.state = WritePass::open;
   return Napi::Number::New(env_, slot);
@@ -110,11 +112,6 @@ Napi::Value WriteLane::error(const Napi::CallbackInfo& info) {
 /// writePassDone(pass): number of what has been carried out under it.
 Napi::Value WriteLane::done(const Napi::CallbackInfo& info) {
   return Napi::Number::New(env_, passes_[info[0].As<Napi::Number>().Uint32Value()].done);
-}
-
-/// writePassReadUntil(pass, ms)
-void WriteLane::readUntil(const Napi::CallbackInfo& info) {
-  passes_[info[0].As<Napi::Number>().Uint32Value()].readUntilMs = info[1].As<Napi::Number>().DoubleValue();
 }
 
 void WriteLane::endPass(WritePass& pass) {
@@ -160,7 +157,7 @@ bool WriteLane::begin(Stream& stream, const unsigned char* header) {
   const uint32_t offset = word(header, atOffset), length = word(header, atLength);
   if (length == 0 || length > lengthMax || offset > chunkBytes - length || (offset | length) % sectorBytes != 0) return false;
   if (word(header, atBodyBytes) != (isRead ? 0 : length) || !streams_->takesMore(stream)) return false;
-  if (isRead && (bootTimeMs() >= pass->readUntilMs || overlaps(*pass, offset, length, true))) return false;
+  if (isRead && (!deadlines_.areAhead(pass->deadlineAt, pass->otherDeadlineAt) || overlaps(*pass, offset, length, true))) return false;
   const int64_t taken = ops_.take();
   if (taken < 0) return false;
   const auto slot = static_cast<uint32_t>(taken);
@@ -261,7 +258,7 @@ void WriteLane::settle(LaneOp& op, uint32_t slot) {
     Stream* client = streams_->find(op.clientId);
     const bool isThere = client != nullptr && client->serial == op.clientSerial && !client->isEnding && !client->hasFailed;
     // What was read is shown only if nobody else can have changed it by now. Who decides that is JavaScript.
-    const bool isStale = op.isRead && (pass.state != WritePass::open || bootTimeMs() >= pass.readUntilMs);
+    const bool isStale = op.isRead && (pass.state != WritePass::open || !deadlines_.areAhead(pass.deadlineAt, pass.otherDeadlineAt));
     if (!op.hasFailed && !isStale) {
       if (!op.isRead) ++pass.done;
       count(op, ios, 1);
@@ -352,5 +349,4 @@ void exportWriteLane(Napi::Env env, Napi::Object exports) {
   question("writePassTake", &WriteLane::take);
   question("writePassError", &WriteLane::error);
   question("writePassDone", &WriteLane::done);
-  verb("writePassReadUntil", &WriteLane::readUntil);
 }

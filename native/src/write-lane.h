@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "below.h"
+#include "deadlines.h"
 #include "engine.h"
 #include "slots.h"
 #include "tallies.h"
@@ -30,8 +31,8 @@ struct WritePass {
   /// Of the connection to the other copy; 0: this is the other copy.
   uint32_t peerId = 0;
   uint64_t peerSerial = 0;
-  /// Until then reads may be answered.
-  double readUntilMs = 0;
+  /// Before them reads may be answered.
+  uint32_t deadlineAt = 0, otherDeadlineAt = 0;
   /// The operation of the file engine that ends with the pass.
   uint32_t endsOp = 0;
   enum { free, open, ending, ended } state = free;
@@ -74,7 +75,6 @@ class WriteLane : public Below, public RingUser {
   Napi::Value take(const Napi::CallbackInfo& info);
   Napi::Value error(const Napi::CallbackInfo& info);
   Napi::Value done(const Napi::CallbackInfo& info);
-  void readUntil(const Napi::CallbackInfo& info);
 
   bool begin(Stream& stream, const unsigned char* header) override;
   /// Of the other copy.
@@ -113,6 +113,7 @@ class WriteLane : public Below, public RingUser {
   Napi::Reference<Napi::Float64Array> formArray_, talliesArray_;
   const double* form_ = nullptr;
   double* tallies_ = nullptr;
+  Deadlines deadlines_;
   Slots<WritePass> passes_;
   std::unordered_map<Key, uint32_t, KeyHash> byChunk_;
   static constexpr uint32_t opsMax = 1024;

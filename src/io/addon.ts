@@ -65,11 +65,11 @@ export interface Addon {
    * Once. `form` is what `readPassGive` reads, `voids` counts what makes passes void, and
    * `tallies` has four numbers for each tally: reads, bytes, reads under way, and reads given back.
    */
-  readLaneStart(form: Float64Array, voids: Float64Array, tallies: Float64Array): void
+  readLaneStart(form: Float64Array, voids: Float64Array, tallies: Float64Array, deadlines: Float64Array): void
   /** Gives the pass that the form describes. */
   readPassGive(): void
   /** Once. `form` is what `writePassGive` reads, `tallies` the same as the read lane's. */
-  writeLaneStart(form: Float64Array, tallies: Float64Array): void
+  writeLaneStart(form: Float64Array, tallies: Float64Array, deadlines: Float64Array): void
   /** Whether there are passes for that file: direct ones, where the kernel has io_uring. */
   writeLaneServes(handle: number): boolean
   /** Gives the pass that the form describes; returns its number, or -1. */
@@ -84,7 +84,6 @@ export interface Addon {
   writePassError(pass: number): number
   /** What has been carried out under it. */
   writePassDone(pass: number): number
-  writePassReadUntil(pass: number, untilMs: number): void
   /** Once. `form` is what `relayRoute` reads, `tallies` the same as the lanes'. */
   relayStart(form: Float64Array, tallies: Float64Array): void
   /** Notes for routes, which the addon reads and changes; returns their number. */

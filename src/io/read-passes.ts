@@ -2,6 +2,7 @@ import { assert } from '../base/assert.js'
 import type { ReadPasses } from '../ports/read-passes.js'
 import { addon } from './addon.js'
 import { DataConnection } from './data-connection.js'
+import { deadlines, indexOfDeadline, SharedDeadline } from './deadlines.js'
 import { FileDisk } from './file-disk.js'
 import { SharedTally, tallies, totalTally } from './tallies.js'
 
@@ -10,16 +11,16 @@ const chunkVoids = 4_096
 
 // What the addon shares with us, see native/src/read-lane.cc: the pass that is being given, and how often all passes and those
 // of each chunk have become void.
-const form = new Float64Array(12)
+const form = new Float64Array(13)
 const voids = new Float64Array(1 + chunkVoids)
 
-addon.readLaneStart(form, voids, tallies)
+addon.readLaneStart(form, voids, tallies, deadlines)
 
 const voidAt = (volume: number, chunk: number): number => 1 + ((Math.imul(volume, 61) + chunk) & (chunkVoids - 1))
 
 /** Passes that the addon reads and answers by. */
 export const readPasses: ReadPasses = {
-  give(connection, request, disk, chunkAtBytes, untilMs, tally) {
+  give(connection, request, disk, chunkAtBytes, [one, other], tally) {
     assert(
       connection instanceof DataConnection && disk instanceof FileDisk && tally instanceof SharedTally,
       'passes are for what the addon drives',
@@ -35,9 +36,10 @@ export const readPasses: ReadPasses = {
     form[6] = request.pool
     form[7] = disk.handle
     form[8] = chunkAtBytes
-    form[9] = untilMs
-    form[10] = voidAt(request.volume, request.chunk)
-    form[11] = tally.index
+    form[9] = voidAt(request.volume, request.chunk)
+    form[10] = tally.index
+    form[11] = indexOfDeadline(one)
+    form[12] = indexOfDeadline(other)
     addon.readPassGive()
   },
   void(volume, chunk) {
@@ -48,4 +50,5 @@ export const readPasses: ReadPasses = {
   },
   total: totalTally,
   newTally: () => new SharedTally(),
+  newDeadline: () => new SharedDeadline(),
 }

@@ -3,14 +3,15 @@ import type { Tally } from '../ports/tally.js'
 import type { WritePass, WritePasses, WritePassOffer } from '../ports/write-passes.js'
 import { addon, errnoName } from './addon.js'
 import { DataConnection, framesOf } from './data-connection.js'
+import { deadlines as allDeadlines, indexOfDeadline } from './deadlines.js'
 import { FileDisk } from './file-disk.js'
 import { beginOp, takeOpBack } from './file-engine.js'
 import { tallies as allTallies, SharedTally } from './tallies.js'
 
 /** What the addon reads, see native/src/write-lane.cc: the pass that is being given. */
-const form = new Float64Array(17)
+const form = new Float64Array(18)
 
-addon.writeLaneStart(form, allTallies)
+addon.writeLaneStart(form, allTallies, allDeadlines)
 
 /** Passes that the addon writes, reads and answers by. */
 export const writePasses: WritePasses = {
@@ -21,7 +22,7 @@ export const writePasses: WritePasses = {
     addon.writeLaneServes(disk.handle),
 
   give(offer) {
-    const { connection, request, disk, chunkAtBytes, tallies, readTallies, peer, readUntilMs } = offer
+    const { connection, request, disk, chunkAtBytes, tallies, readTallies, peer, deadlines } = offer
     assert(connection instanceof DataConnection && disk instanceof FileDisk, 'passes are for what the addon drives')
     const peerId = peer === null ? -1 : (peer.connection as DataConnection).streamId
     if (connection.streamId < 0 || (peer !== null && peerId < 0)) return null
@@ -40,10 +41,11 @@ export const writePasses: WritePasses = {
     form[12] = indexOf(readTallies[1])
     form[13] = peerId
     form[14] = peer?.mapVersion ?? 0
-    form[15] = readUntilMs
+    form[15] = indexOfDeadline(deadlines[0])
+    form[16] = indexOfDeadline(deadlines[1])
     const pass = new AddonPass(offer.ended)
     const slot = beginOp(() => pass.hasEnded())
-    form[16] = slot
+    form[17] = slot
     pass.number = addon.writePassGive()
     if (pass.number >= 0) return pass
     takeOpBack(slot)
@@ -63,9 +65,6 @@ class AddonPass implements WritePass {
 
   get done(): number {
     return this.#done ?? addon.writePassDone(this.number)
-  }
-  readUntil(untilMs: number): void {
-    if (this.#done === null) addon.writePassReadUntil(this.number, untilMs)
   }
   end(): void {
     if (this.#done === null) addon.writePassEnd(this.number)

@@ -3,6 +3,12 @@ import type { Disk } from './disk.js'
 import type { Connection } from './link.js'
 import type { Tally } from './tally.js'
 
+/** A moment of the clock, which may be moved on while passes depend on it. */
+export interface Deadline {
+  atMs: number
+}
+export type Deadlines = readonly [Deadline, Deadline]
+
 /**
  * Reads that are answered below TypeScript. Whoever has answered a read may give a pass for more of the same chunk on the
  * same connection: from then on they are read from the disk and answered without him, as he would. Passes that are
@@ -11,7 +17,7 @@ import type { Tally } from './tally.js'
  */
 export interface ReadPasses {
   /**
-   * For reads like `request`, anywhere in the chunk that begins at `chunkAtBytes` of the disk, until `untilMs` of the clock.
+   * For reads like `request`, anywhere in the chunk that begins at `chunkAtBytes` of the disk, before all of `deadlines`.
    * They are counted in `tally`.
    */
   give(
@@ -19,13 +25,14 @@ export interface ReadPasses {
     request: DataFrame,
     disk: Disk,
     chunkAtBytes: number,
-    untilMs: number,
+    deadlines: Deadlines,
     tally: Tally,
   ): void
   /** Voids the passes of a chunk, and perhaps of others. */
   void(volume: number, chunk: number): void
   voidAll(): void
   newTally(): Tally
+  newDeadline(): Deadline
   /** Everything of this process. */
   readonly total: Tally
 }

@@ -1,14 +1,13 @@
 import type { DataFrame } from '../wire/data.js'
 import type { Disk } from './disk.js'
 import type { Connection } from './link.js'
+import type { Deadlines } from './read-passes.js'
 import type { Tally } from './tally.js'
 
 /** Requests for one chunk on one connection are carried out and answered below TypeScript. */
 export interface WritePass {
   /** Writes that have been carried out so far. */
   readonly done: number
-  /** Until when reads may be answered; another time. */
-  readUntil(untilMs: number): void
   /** Nothing more is taken. It is over when what is under way is. */
   end(): void
   /** After `end`: what waits for the other copy alone is not waited for any longer. */
@@ -30,8 +29,8 @@ export interface WritePassOffer {
    * peer they are writes and reads of a client.
    */
   peer: { connection: Connection<DataFrame>; mapVersion: number } | null
-  /** Until when reads may be answered. */
-  readUntilMs: number
+  /** Reads are answered before all of these. */
+  deadlines: Deadlines
   /**
    * The pass has ended: by `end`, or by itself, as something could not be done. The disk has nothing of it under way any
    * more. `unfinished`: writes that were begun and that the disk or the other copy may have or not; whoever gave the pass has

@@ -226,6 +226,7 @@ class SdsDaemon implements Daemon {
     this.#context.isServing = isServing
     this.ports.log.info(isServing ? 'sds.serving' : 'sds.mute', { sdsId, incarnation, version: this.#mdm.map.version })
     if (!isServing) {
+      this.#context.passes.voidAll()
       this.#context.callBackLanes()
       return
     }

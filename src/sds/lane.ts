@@ -92,8 +92,9 @@ export class Lane extends DeviceRequest {
   #begin(request: DataFrame, peer: WritePassOffer['peer']): void {
     const { device, session } = this
     const { context, connection } = session
-    const place = device.store.openLane(this.volume, this.chunk)
-    if (place === null) {
+    const deadlines = context.leases.deadlinesOf(this.#record)
+    const place = deadlines && device.store.openLane(this.volume, this.chunk)
+    if (deadlines === null || place === null) {
       this.end()
       return
     }
@@ -105,7 +106,7 @@ export class Lane extends DeviceRequest {
       tallies: [device.writesByPass, this.#isPrimary ? context.lanes.writes : context.lanes.copies],
       readTallies: [device.readsByPass, context.passes.total],
       peer,
-      readUntilMs: this.#isPrimary ? context.leases.heldUntilMs(this.#record) : 0,
+      deadlines,
       ended: (unfinished, errno) => this.#ended(unfinished, errno),
     })
     if (this.#pass === null) {
@@ -140,13 +141,6 @@ export class Lane extends DeviceRequest {
     this.callBack()
     // The other copy may not answer any more.
     if (!isSame) this.#pass!.cut()
-  }
-
-  /** Reads may be answered for longer. `sds`: whose lease it is. */
-  leaseRenewed(sds: number): void {
-    const { context } = this.session
-    if (this.#isPrimary && !this.#isCalledBack && context.view.sdsOfDevice.get(this.#record.secondary!) === sds)
-      this.#pass!.readUntil(context.leases.heldUntilMs(this.#record))
   }
 
   callBack(): void {

@@ -22,7 +22,7 @@ export interface LeaseOwner {
   /** The incarnation of an SDS in the map. */
   incarnationOf(sds: number): number
   /** A lease was given or renewed. */
-  renewed(sds: number): void
+  renewed(): void
 }
 
 /** The connection on which this SDS asks one other for its lease, four times a second. It has no other traffic. */
@@ -123,7 +123,7 @@ export class LeasePeer {
     // A process that the map says is gone cannot promise for the one that took its place.
     if (answer.granted && answer.incarnation >= this.owner.incarnationOf(this.sds)) {
       this.held.granted(askedMs, Math.min(this.owner.leaseMs, answer.leaseMs))
-      this.owner.renewed(this.sds)
+      this.owner.renewed()
     }
     const before = context.view.version
     if (answer.deltas.length > 0) context.takeChanges(answer.deltas)

@@ -4,7 +4,7 @@ import { mutate } from '../base/mutation.js'
 import { GrantedLeases, HeldLease, PromotionWaits } from '../core/lease/index.js'
 import { PrimaryHistory, type PrimaryMoves, sliceKey } from '../core/sds/index.js'
 import type { ClusterMap, Endpoint, MapDelta, SliceRecord } from '../model/index.js'
-import type { Timer } from '../ports/index.js'
+import type { Deadlines, Timer } from '../ports/index.js'
 import { decode, encode } from '../wire/codec.js'
 import type { MdmNotices } from '../wire/control.js'
 import type { DataFrame, DataHello, LeaseAnswer, LeaseAsk } from '../wire/data.js'
@@ -36,7 +36,8 @@ export class Leases implements LeaseOwner {
   readonly leaseMs: number
   readonly #held = new Map<number, HeldLease>()
   readonly #heldOfDevice = new Map<DeviceId, HeldLease>()
-  readonly #own = new HeldLease()
+  /** From nobody: it is always held. */
+  readonly #own: HeldLease
   readonly #peers = new Map<number, LeasePeer>()
   readonly #granted: GrantedLeases
   readonly #waits = new PromotionWaits()
@@ -57,7 +58,8 @@ export class Leases implements LeaseOwner {
   ) {
     this.leaseMs = options.leaseMs
     this.#granted = new GrantedLeases(context.clock.nowMs(), Math.max(options.leaseMs, options.earlierLeaseMs))
-    this.#own.untilMs = Number.POSITIVE_INFINITY
+    this.#own = new HeldLease(context.passes.newDeadline())
+    this.#own.deadline.atMs = Number.POSITIVE_INFINITY
     this.#history = new PrimaryHistory(deviceId => context.tables().devices.get(deviceId)?.sdsId === context.sdsId)
   }
 
@@ -87,10 +89,12 @@ export class Leases implements LeaseOwner {
     return this.#holds(secondary, nowMs) && this.#holds(joining, nowMs)
   }
 
-  /** How long `holdsAll` will be true if nothing changes. */
-  heldUntilMs({ secondary, joining }: SliceRecord): number {
-    if (mutate('give-passes-without-a-lease')) return Number.POSITIVE_INFINITY
-    return Math.min(this.#untilMs(secondary), this.#untilMs(joining))
+  /** `holdsAll` is true before these, which move on as leases are renewed. */
+  deadlinesOf({ secondary, joining }: SliceRecord): Deadlines | null {
+    if (mutate('give-passes-without-a-lease')) return [this.#own.deadline, this.#own.deadline]
+    const one = this.#heldOf(secondary)
+    const other = this.#heldOf(joining)
+    return one === undefined || other === undefined ? null : [one.deadline, other.deadline]
   }
 
   /** `waiter` hears of renewals until it is forgotten. */
@@ -112,12 +116,11 @@ export class Leases implements LeaseOwner {
   }
 
   #holds(deviceId: DeviceId | null, nowMs: number): boolean {
-    return nowMs < this.#untilMs(deviceId)
+    return nowMs < (this.#heldOf(deviceId)?.untilMs ?? 0)
   }
 
-  #untilMs(deviceId: DeviceId | null): number {
-    if (deviceId === null) return Number.POSITIVE_INFINITY
-    return this.#heldOfDevice.get(deviceId)?.untilMs ?? 0
+  #heldOf(deviceId: DeviceId | null): HeldLease | undefined {
+    return deviceId === null ? this.#own : this.#heldOfDevice.get(deviceId)
   }
 
   // --- The map.
@@ -188,7 +191,7 @@ export class Leases implements LeaseOwner {
     if (sds === this.context.number) return this.#own
     let held = this.#held.get(sds)
     if (held === undefined) {
-      held = new HeldLease()
+      held = new HeldLease(this.context.passes.newDeadline())
       this.#held.set(sds, held)
     }
     return held
@@ -212,6 +215,7 @@ export class Leases implements LeaseOwner {
   renumbered(): void {
     for (const peer of this.#peers.values()) peer.close()
     this.#peers.clear()
+    for (const held of this.#held.values()) held.deadline.atMs = 0
     this.#held.clear()
     this.context.passes.voidAll()
     this.context.callBackLanes()
@@ -223,8 +227,7 @@ export class Leases implements LeaseOwner {
     this.#askAll()
   }
 
-  renewed(sds: number): void {
-    for (const device of this.context.devices.values()) for (const lane of device.lanes) lane.leaseRenewed(sds)
+  renewed(): void {
     for (const waiter of [...this.#waiters]) if (this.#waiters.has(waiter)) waiter.leaseRenewed()
   }
 

@@ -134,7 +134,8 @@ export class PrimaryRead extends DeviceRequest implements CopyOwner, LeaseWaiter
     const place = device.store.placeOf(frame.volume, frame.chunk)
     if (place === null || !device.locks.areShared(this.lockKey)) return
     if (checkArrival(context, session, frame) !== 'admit') return
-    const untilMs = context.leases.heldUntilMs(context.view.record(frame.pool, frame.slice)!)
-    context.passes.give(session.connection, frame, place.disk, place.offsetBytes, untilMs, device.readsByPass)
+    const deadlines = context.leases.deadlinesOf(context.view.record(frame.pool, frame.slice)!)
+    if (deadlines === null) return
+    context.passes.give(session.connection, frame, place.disk, place.offsetBytes, deadlines, device.readsByPass)
   }
 }

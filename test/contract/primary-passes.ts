@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
 import { KiB, MiB } from '../../src/base/units.js'
-import type { Connection, Disk, Tally, WritePass } from '../../src/ports/index.js'
+import type { Connection, Deadline, Disk, Tally, WritePass } from '../../src/ports/index.js'
 import { type DataFrame, makeFrame, makeReply, opcodes } from '../../src/wire/data.js'
 import { bytesAt, chunkAtBytes, diskBytes, place, type WritePassesSetUp } from './write-passes.js'
 
@@ -38,6 +38,8 @@ class Scene {
   disk!: Disk
   writes!: Tally
   reads!: Tally
+  /** One of those that reads are answered before. */
+  deadline!: Deadline
   unfinished: DataFrame[] | null = null
   errno: string | null = null
   react: (message: DataFrame) => void = () => {}
@@ -94,8 +96,11 @@ class Scene {
     return scene
   }
 
-  give({ readUntilMs = Number.POSITIVE_INFINITY } = {}): WritePass {
+  give(): WritePass {
     this.unfinished = null
+    this.deadline = this.setUp.newDeadline()
+    const always = this.setUp.newDeadline()
+    this.deadline.atMs = always.atMs = Number.POSITIVE_INFINITY
     const { writes, reads, disk, primary, toCopy } = this
     const { passes } = this.setUp
     return passes.give({
@@ -106,7 +111,7 @@ class Scene {
       tallies: [writes, passes.newTally()],
       readTallies: [reads, passes.newTally()],
       peer: { connection: toCopy, mapVersion },
-      readUntilMs,
+      deadlines: [always, this.deadline],
       ended: (unfinished, errno) => {
         this.unfinished = unfinished.map(copied)
         this.errno = errno
@@ -198,7 +203,7 @@ export function primaryPassesContract(name: string, setUp: (t: Test) => WritePas
           if (message.opcode === opcodes.read) return
           underWay = scene.reads.underWay
           if (why === 'the pass has ended') pass.end()
-          else pass.readUntil(scene.setUp.clock.nowMs())
+          else scene.deadline.atMs = scene.setUp.clock.nowMs()
         }
         // Large ones, which take a disk a while.
         const all = 8
@@ -285,7 +290,7 @@ export function primaryPassesContract(name: string, setUp: (t: Test) => WritePas
       tallies: [scene.writes, scene.setUp.passes.newTally()],
       readTallies: [scene.reads, scene.setUp.passes.newTally()],
       peer: { connection: scene.toCopy, mapVersion },
-      readUntilMs: 0,
+      deadlines: [scene.setUp.newDeadline(), scene.setUp.newDeadline()],
       ended: (_, errno) => {
         scene.errno = errno
       },

@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
 import { KiB, MiB } from '../../src/base/units.js'
-import type { Clock, Connection, Disk, DiskPort, Link, ReadPasses, Tally } from '../../src/ports/index.js'
+import type { Clock, Connection, Deadline, Disk, DiskPort, Link, ReadPasses, Tally } from '../../src/ports/index.js'
 import { type DataFrame, frameFlags, makeFrame, makeReply, opcodes } from '../../src/wire/data.js'
 
 export interface PassesSetUp {
@@ -83,8 +83,12 @@ class Scene {
     })
   }
 
-  give({ untilMs = never, atBytes = chunkAtBytes }: { untilMs?: number; atBytes?: number } = {}): void {
-    this.setUp.passes.give(this.server, read(0, 0, 0), this.disk, atBytes, untilMs, this.tally)
+  give({ untilMs = never, atBytes = chunkAtBytes }: { untilMs?: number; atBytes?: number } = {}): Deadline {
+    const { passes } = this.setUp
+    const deadline = passes.newDeadline()
+    deadline.atMs = untilMs
+    passes.give(this.server, read(0, 0, 0), this.disk, atBytes, [deadline, deadline], this.tally)
+    return deadline
   }
 
   /** Sends what comes as a message, and nothing else, to the one who waits for it. */
@@ -197,6 +201,10 @@ export function readPassesContract(name: string, setUp: (t: Test) => PassesSetUp
     scene.give({ untilMs: clock.nowMs() + 60_000 })
     scene.client.send(read(4, 0, 4096))
     t.ok(isWhatTheDiskHas(await scene.answered(4)))
+    const deadline = scene.give({ untilMs: clock.nowMs() })
+    deadline.atMs = never
+    scene.client.send(read(5, 0, 4096))
+    t.ok(isWhatTheDiskHas(await scene.answered(5)), 'what had run out goes on once its deadline has moved on')
   })
 
   t.test(`${name}: whatever becomes void while reads are under way, each is answered once or comes once`, async t => {

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { systemClock } from '../../src/io/clock.js'
 import { fileDisks } from '../../src/io/disk-port.js'
+import { readPasses } from '../../src/io/read-passes.js'
 import { tcpLink } from '../../src/io/tcp-link.js'
 import { writePasses } from '../../src/io/write-passes.js'
 import { SimWorld } from '../support/index.js'
@@ -22,6 +23,7 @@ const real = (t: Test): WritePassesSetUp => ({
   link: tcpLink,
   disks: fileDisks,
   passes: writePasses,
+  newDeadline: readPasses.newDeadline,
   // Not in memory: there is no direct I/O.
   path: join(t.testdir(), 'disk'),
   isDirect: true,
@@ -35,6 +37,7 @@ const simulated = (): WritePassesSetUp => {
     link: ports.link,
     disks: ports.disks,
     passes: ports.writePasses,
+    newDeadline: ports.readPasses.newDeadline,
     path: '/disks/1',
     isDirect: false,
     until: predicate => world.clock.runUntil(predicate),

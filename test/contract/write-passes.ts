@@ -1,13 +1,14 @@
 import t, { type Test } from 'tap'
 import { KiB, MiB } from '../../src/base/units.js'
-import type { Clock, Connection, Disk, DiskPort, Link, Tally, WritePasses } from '../../src/ports/index.js'
-import { type DataFrame, frameFlags, makeFrame, makeReply, opcodes } from '../../src/wire/data.js'
+import type { Clock, Connection, Deadline, Disk, DiskPort, Link, Tally, WritePasses } from '../../src/ports/index.js'
+import { type DataFrame, makeFrame, makeReply, opcodes } from '../../src/wire/data.js'
 
 export interface WritePassesSetUp {
   clock: Clock
   link: Link
   disks: DiskPort
   passes: WritePasses
+  newDeadline(): Deadline
   /** Of a disk that is not there yet. */
   path: string
   isDirect: boolean
@@ -102,7 +103,7 @@ class Scene {
       tallies: [tally, this.total],
       readTallies: [tally, this.total],
       peer: null,
-      readUntilMs: 0,
+      deadlines: [this.setUp.newDeadline(), this.setUp.newDeadline()],
       ended,
     })
   }

@@ -1,7 +1,7 @@
 import { blockBytes, chunkBytes } from '../../src/base/units.js'
 import type { Clock } from '../../src/ports/clock.js'
 import type { Disk } from '../../src/ports/disk.js'
-import type { ReadPasses, Tally } from '../../src/ports/index.js'
+import type { Deadline, Deadlines, ReadPasses, Tally } from '../../src/ports/index.js'
 import { type DataFrame, makeReply, opcodes } from '../../src/wire/data.js'
 import { SimEnd } from './sim-connection.js'
 
@@ -9,7 +9,7 @@ interface Pass {
   request: DataFrame
   disk: Disk
   chunkAtBytes: number
-  untilMs: number
+  deadlines: Deadlines
   tally: SimTally
   /** What `#voids` and `#allVoids` said when it was given. */
   voids: number
@@ -30,7 +30,7 @@ export class SimReadPasses implements ReadPasses {
 
   constructor(readonly clock: Clock) {}
 
-  give: ReadPasses['give'] = (connection, request, disk, chunkAtBytes, untilMs, tally) => {
+  give: ReadPasses['give'] = (connection, request, disk, chunkAtBytes, deadlines, tally) => {
     // Tests have connections of their own, which nothing is read from.
     if (!(connection instanceof SimEnd)) return
     const end = connection as SimEnd<DataFrame>
@@ -46,7 +46,7 @@ export class SimReadPasses implements ReadPasses {
       request,
       disk,
       chunkAtBytes,
-      untilMs,
+      deadlines,
       tally: tally as SimTally,
       voids,
       allVoids,
@@ -62,6 +62,10 @@ export class SimReadPasses implements ReadPasses {
     this.#allVoids++
   }
 
+  newDeadline(): Deadline {
+    return { atMs: 0 }
+  }
+
   newTally(): SimTally {
     return { ios: 0, bytes: 0, underWay: 0, returned: 0, close: () => {} }
   }
@@ -72,7 +76,7 @@ export class SimReadPasses implements ReadPasses {
 
   #isValid(pass: Pass): boolean {
     const isVoid = pass.allVoids !== this.#allVoids || pass.voids !== this.#voidsOf(keyOf(pass.request))
-    return !isVoid && this.clock.nowMs() < pass.untilMs
+    return !isVoid && pass.deadlines.every(({ atMs }) => this.clock.nowMs() < atMs)
   }
 
   /** True: the request is answered here, or comes back later. */

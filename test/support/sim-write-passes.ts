@@ -98,7 +98,6 @@ class SimWritePass implements WritePass {
   readonly #underWay = new Set<Op>()
   readonly #unfinished: DataFrame[] = []
   #errno: string | null = null
-  #readUntilMs: number
   #isEnding = false
   #hasEnded = false
 
@@ -106,16 +105,14 @@ class SimWritePass implements WritePass {
     readonly owner: SimWritePasses,
     readonly offer: WritePassOffer,
     readonly forget: () => void,
-  ) {
-    this.#readUntilMs = offer.readUntilMs
+  ) {}
+
+  get #mayRead(): boolean {
+    return this.offer.deadlines.every(({ atMs }) => this.owner.clock.nowMs() < atMs)
   }
 
   get #connection(): SimEnd<DataFrame> {
     return this.offer.connection as SimEnd<DataFrame>
-  }
-
-  readUntil(untilMs: number): void {
-    this.#readUntilMs = untilMs
   }
 
   end(): void {
@@ -144,7 +141,7 @@ class SimWritePass implements WritePass {
     const { disk, chunkAtBytes, peer } = this.offer
     const isRead = frame.opcode === opcodes.read
     if (!isLike(frame, this.offer)) return false
-    if (isRead && (peer === null || this.owner.clock.nowMs() >= this.#readUntilMs)) return false
+    if (isRead && (peer === null || !this.#mayRead)) return false
     if ([...this.#underWay].some(op => !(isRead && op.isRead) && overlap(op.frame, frame))) return false
     const op: Op = { frame, isRead, isOnDisk: true, isAtPeer: false, hasFailed: false, isOver: false }
     this.#underWay.add(op)
@@ -188,7 +185,7 @@ class SimWritePass implements WritePass {
     const { frame, isRead } = op
     const connection = this.#connection
     // What was read is shown only if nobody else can have changed it by now.
-    const isStale = isRead && (this.#isEnding || this.owner.clock.nowMs() >= this.#readUntilMs)
+    const isStale = isRead && (this.#isEnding || !this.#mayRead)
     if (!op.hasFailed && !isStale) {
       if (!isRead) this.done++
       this.#count(op, 'ios', 1)

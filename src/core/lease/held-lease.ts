@@ -1,11 +1,16 @@
 /** The lease that one process holds from another one, and whether that one answers at all. */
 export class HeldLease {
-  /** A read may be answered before this moment. */
-  untilMs = 0
   /** The first ask since the last answer; null: none is open. */
   #unansweredSinceMs: number | null = null
   /** Nobody listens there: the process is gone. */
   #isRefused = false
+
+  /** A read may be answered before this moment, which others may watch. */
+  constructor(readonly deadline: { atMs: number } = { atMs: 0 }) {}
+
+  get untilMs(): number {
+    return this.deadline.atMs
+  }
 
   /** Before the ask leaves. */
   asked(nowMs: number): void {
@@ -20,7 +25,7 @@ export class HeldLease {
 
   /** Counted from the ask: the other side promised later than that, and for longer. */
   granted(askedMs: number, leaseMs: number): void {
-    this.untilMs = Math.max(this.untilMs, askedMs + leaseMs)
+    this.deadline.atMs = Math.max(this.deadline.atMs, askedMs + leaseMs)
   }
 
   refused(): void {
