@@ -33,3 +33,6 @@ export const deviceBytesMin = 1 * GiB
 
 /** Thin volumes of a pool together may promise this many times its usable capacity. */
 export const thinOversubscriptionMax = 10
+
+/** Of a write that may stay below TypeScript: native/src/write-lane.cc and relay.cc say the same. */
+export const writeBelowBytesMax = 128 * KiB

@@ -46,10 +46,7 @@ export function queueOp(
   pieces: readonly Buffer[],
   done: DiskDone,
 ): void {
-  const slot = freeSlots.pop() ?? dones.length
-  dones[slot] = done
-  owners[slot] = owner
-  kept[slot] = pieces
+  const slot = takeSlot(owner, pieces, done)
   if (queuedCount === 0) systemClock.endOfTurn(submitQueued)
   const at = queuedCount * fieldsPerOp
   submission[at] = kind
@@ -66,10 +63,14 @@ export function queueOp(
 /** An operation on no file, which the addon ends; returns its slot. */
 export function beginOp(done: () => void): number {
   start()
+  return takeSlot(nobody, noPieces, done)
+}
+
+function takeSlot(owner: OpOwner, pieces: readonly Buffer[], done: DiskDone): number {
   const slot = freeSlots.pop() ?? dones.length
   dones[slot] = done
-  owners[slot] = nobody
-  kept[slot] = noPieces
+  owners[slot] = owner
+  kept[slot] = pieces
   return slot
 }
 

@@ -1,4 +1,5 @@
 import { chunkKey } from '../base/ids.js'
+import { writeBelowBytesMax } from '../base/limits.js'
 import { chunkBytes } from '../base/units.js'
 import { roleOf } from '../core/sds/index.js'
 import type { SliceRecord } from '../model/index.js'
@@ -15,8 +16,6 @@ const idleMs = 2_000
 /** How long what is called back waits for the other copy, before all that it has not answered is sent again. */
 const graceMs = 200
 const lanesMax = 4_096
-/** What is longer is not taken below TypeScript (native/src/write-lane.cc). */
-const lengthMaxBytes = 128 * 1024
 
 /** A request that goes on with what was begun. */
 export type HeirOf = (session: Session, frame: DataFrame) => DeviceRequest
@@ -24,7 +23,7 @@ export type HeirOf = (session: Session, frame: DataFrame) => DeviceRequest
 /** Whether the chunk is worth a lane; to be asked before the change that would be followed by it. */
 export function isWorthLane({ context, device }: Session, frame: DataFrame): boolean {
   const { volume, chunk, flags, length } = frame
-  if (flags !== 0 || length > lengthMaxBytes) return false
+  if (flags !== 0 || length > writeBelowBytesMax) return false
   const touch = device.store.touchOf(volume, chunk)
   return touch === null || context.clock.nowMs() - touch < recentMs
 }
@@ -45,7 +44,6 @@ export class Lane extends DeviceRequest {
   #timer: Timer | null = null
   readonly #record: SliceRecord
   readonly #isPrimary: boolean
-  readonly #pool: number
   /** The write that it was opened for, without its payload. */
   readonly #like: DataFrame
   #doneBefore = 0
@@ -58,7 +56,6 @@ export class Lane extends DeviceRequest {
   ) {
     super(session.device, frame.volume, frame.chunk)
     this.#record = record
-    this.#pool = frame.pool
     this.#like = { ...frame, body: [] }
     this.#isPrimary = frame.opcode === opcodes.write
     this.mapping = frame.mapping
@@ -119,7 +116,7 @@ export class Lane extends DeviceRequest {
   }
 
   get slice(): { pool: number; record: SliceRecord } {
-    return { pool: this.#pool, record: this.#record }
+    return { pool: this.#like.pool, record: this.#record }
   }
 
   #watch(): void {
@@ -136,7 +133,7 @@ export class Lane extends DeviceRequest {
   }
 
   override mapChanged(): void {
-    const isSame = this.session.context.view.record(this.#pool, this.#record.slice) === this.#record
+    const isSame = this.session.context.view.record(this.#like.pool, this.#record.slice) === this.#record
     if (isSame && isAdmitted(this.session, this.#like)) return
     this.callBack()
     // The other copy may not answer any more.

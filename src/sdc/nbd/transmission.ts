@@ -1,6 +1,10 @@
 import { assert } from '../../base/assert.js'
-import { nbdBytesInFlightMax, nbdPayloadBytesMax, nbdRequestsInFlightMax } from '../../base/limits.js'
-import { KiB } from '../../base/units.js'
+import {
+  nbdBytesInFlightMax,
+  nbdPayloadBytesMax,
+  nbdRequestsInFlightMax,
+  writeBelowBytesMax,
+} from '../../base/limits.js'
 import { cutPinned, releasePieces, releaseUncut, takePayload } from '../../wire/payload-memory.js'
 import type { BlockBackend, Extent, NbdErrno } from './backend.js'
 import { BodyPieces } from './body.js'
@@ -415,8 +419,7 @@ const isFua = (request: NbdRequest): boolean => (request.flags & commandFlags.fu
 
 /** More like it may be answered below (native/src/relay.cc). */
 const isRoutable = ({ command, lengthBytes }: NbdRequest): boolean =>
-  command === commands.read || (command === commands.write && lengthBytes <= routedBytesMax)
-const routedBytesMax = 128 * KiB
+  command === commands.read || (command === commands.write && lengthBytes <= writeBelowBytesMax)
 
 /** The payload that a request may have in memory; what is longer than allowed is refused and skipped. */
 function heldBytesOf(header: Buffer, at: number): number {

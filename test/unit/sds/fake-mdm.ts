@@ -28,6 +28,8 @@ export class FakeMdm {
   readonly map: ClusterMap = emptyMap()
   readonly deltas: MapDelta[] = []
   readonly acks = new Map<SdsId, number>()
+  /** What each SDS said of its devices when it last registered. */
+  readonly opened = new Map<SdsId, MdmRequests['registerSds']['devices']>()
   readonly status = new Map<SdsId, MdmNotices['sdsStatus']['devices']>()
   /** The last notices, newest last. */
   readonly alive = new Map<SdsId, MdmNotices['sdsAlive'][]>()
@@ -139,6 +141,7 @@ export class FakeMdm {
     if (sds === undefined) return null
     client.sdsId = sds.id
     const isNew = sds.processId !== params.processId
+    this.opened.set(sds.id, params.devices)
     this.#present.set(sds.id, new Set(params.devices.map(device => device.deviceId)))
     if (isNew) {
       const value = { ...sds, guid: params.guid, processId: params.processId, incarnation: sds.incarnation + 1 }

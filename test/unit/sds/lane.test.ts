@@ -2,7 +2,7 @@ import t from 'tap'
 import { errorTable } from '../../../src/base/errors.js'
 import { blockBytes, chunkBytes } from '../../../src/base/units.js'
 import { opcodes } from '../../../src/wire/data.js'
-import { Cluster, deviceIdOf, poolId } from './cluster.js'
+import { Cluster, deviceIdOf, poolId, sdsIdOf } from './cluster.js'
 
 const bytes = (letter: string) => Buffer.alloc(blockBytes, letter)
 const slice = 1
@@ -90,7 +90,13 @@ t.test('a clean stop ends lanes, and is clean', async t => {
   await client.mustWrite(0, 0, bytes('i'))
   t.equal(byPass(), 1)
   await cluster.stop(2)
-  t.pass()
+  cluster.mdm.opened.clear()
+  await cluster.boot(2)
+  await cluster.until(() => cluster.mdm.opened.has(sdsIdOf(2)))
+  t.same(
+    cluster.mdm.opened.get(sdsIdOf(2))!.map(({ cleanStop }) => cleanStop),
+    [true],
+  )
   await cluster.end()
 })
 
