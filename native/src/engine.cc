@@ -199,20 +199,26 @@ void Engine::refused(uint64_t userData) {
 bool Engine::toRing(FileOp& op) {
   const FileTraits& file = files_[op.handle]->traits();
   const bool writes = op.kind == OpKind::Write;
-  if (ring_ == nullptr || (!writes && op.kind != OpKind::Read) || op.length == 0) return false;
-  if (!file.isDirect && (writes || op.length > cachedReadBytesMax)) return false;
-  if (op.length > BouncePool::blockBytesMax || ring_->isFull() || op.pieces.size() > IOV_MAX) return false;
+  if (ring_ == nullptr || ring_->isFull()) return false;
   op.bounce = nullptr;
+  if (op.kind == OpKind::Sync) {
+    // The kernel has threads for it, too, which are woken and heard of for less than ours.
+    io_uring_sqe* entry = nextEntry();
+    entry->opcode = IORING_OP_FSYNC;
+    entry->fd = file.fd;
+    entry->fsync_flags = IORING_FSYNC_DATASYNC;
+    entry->user_data = op.slot;
+    return true;
+  }
+  if ((!writes && op.kind != OpKind::Read) || op.length == 0) return false;
+  if (!file.isDirect && (writes || op.length > cachedReadBytesMax)) return false;
+  if (op.length > BouncePool::blockBytesMax || op.pieces.size() > IOV_MAX) return false;
   if (!mayGoDirect(file, op)) {
     op.bounce = bounce_.take(op.length);
     if (op.bounce == nullptr) return false;
     if (writes) copyPieces(op, op.bounce, true);
   }
-  io_uring_sqe* entry = ring_->next();
-  if (entry == nullptr) {
-    submitRing();
-    entry = ring_->next();
-  }
+  io_uring_sqe* entry = nextEntry();
   entry->fd = file.fd;
   entry->off = static_cast<uint64_t>(op.offset);
   entry->user_data = op.slot;
@@ -229,6 +235,14 @@ bool Engine::toRing(FileOp& op) {
   else
     entry->opcode = writes ? IORING_OP_WRITE : IORING_OP_READ;
   return true;
+}
+
+/// The ring is not full.
+io_uring_sqe* Engine::nextEntry() {
+  io_uring_sqe* entry = ring_->next();
+  if (entry != nullptr) return entry;
+  submitRing();
+  return ring_->next();
 }
 
 void Engine::reap() {

@@ -1,5 +1,5 @@
 // The file engine. Operations come in batches from JavaScript (`submit`) and go back in batches (one call per wake-up).
-// JavaScript keeps the buffers alive. Direct transfers and short reads go to the kernel's io_uring, a batch in one
+// JavaScript keeps the buffers alive. Direct transfers, short reads and syncs go to the kernel's io_uring, a batch in one
 // system call, where there is one; everything else, and what the ring does not take, to threads, of which every open file
 // has its own, so that a slow disk delays nobody else.
 #pragma once
@@ -100,6 +100,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void openRing();
   void closeRing();
   bool toRing(FileOp& op);
+  io_uring_sqe* nextEntry();
   void toThreads(FileOp& op);
   void submitRing();
   io_uring_sqe* nextFor(RingUser& user, uint32_t slot, const FileTraits& file, uint64_t offset, uint32_t length);
