@@ -31,7 +31,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const)
 async function startTargets(options: BenchOptions, place: TargetPlace, targets: Target[]): Promise<void> {
   const starts: [string, () => Promise<Target>][] = [
     ...options.ioModes.map((ioMode): [string, () => Promise<Target>] => {
-      const name = ioMode === 'direct' ? 'ours' : 'ours-buffered'
+      const name = ioMode === 'direct' ? 'ours' : `ours-${ioMode}`
       return [name, () => startBlockmesh(place, { name, ioMode })]
     }),
     ['raw', () => startRawFile(place)],

@@ -2,6 +2,10 @@ import { parseArgs } from 'node:util'
 import { workloads } from '../workloads/index.js'
 import type { Workload } from './workload.js'
 
+/** How our devices are used: direct I/O with the RAM read cache as it is by default, large, or off; or the page cache. */
+export type IoMode = 'direct' | 'cached' | 'uncached' | 'buffered'
+const ioModes: readonly IoMode[] = ['direct', 'cached', 'uncached', 'buffered']
+
 export interface BenchOptions {
   isShort: boolean
   seconds: number
@@ -10,7 +14,7 @@ export interface BenchOptions {
   repetitions: number
   rangeBytes: number
   workloads: readonly Workload[]
-  ioModes: ('direct' | 'buffered')[]
+  ioModes: readonly IoMode[]
   peers: string[]
   /** Parent of the directory that the targets use. */
   directory: string
@@ -26,7 +30,8 @@ each run and each summary, then a table.
   --warm-up N        rounds of all workloads before the repetitions, which do not count (default 2, with --short 0)
   --only W,W         workloads: ${workloads.map(workload => workload.name).join(', ')}
   --range-mib N      range that is written first and then used (default 1024)
-  --mode M           of our devices: direct, buffered or both (default both)
+  --mode M,M         of our devices: direct, cached (direct, 512 MiB of RAM read cache in each SDS), uncached (direct, none),
+                     buffered (page cache); default direct,cached,buffered
   --peers WHAT       qemu-nbd, [LABEL=]NBD-URI, or [LABEL=]PATH of a program that sets up a system; may be repeated
   --dir DIR          where the targets keep their files (default: the directory for temporary files)
 `
@@ -50,9 +55,6 @@ export function parseOptions(args: string[]): BenchOptions | 'help' {
   })
   if (values.help) return 'help'
   const isShort = values.short
-  const mode = values.mode ?? (isShort ? 'direct' : 'both')
-  if (mode !== 'direct' && mode !== 'buffered' && mode !== 'both')
-    throw new Error(`--mode ${mode}: must be direct, buffered or both`)
   return {
     isShort,
     seconds: wholeNumber('--seconds', values.seconds, isShort ? 1 : 5, 600),
@@ -60,10 +62,16 @@ export function parseOptions(args: string[]): BenchOptions | 'help' {
     repetitions: wholeNumber('--reps', values.reps, isShort ? 1 : 5, 100),
     rangeBytes: wholeNumber('--range-mib', values['range-mib'], isShort ? 256 : 1024, 8192) * 2 ** 20,
     workloads: values.only === undefined ? workloads : values.only.split(',').map(workloadOf),
-    ioModes: mode === 'both' ? ['direct', 'buffered'] : [mode],
+    ioModes: (values.mode ?? (isShort ? 'direct' : 'direct,cached,buffered')).split(',').map(ioModeOf),
     peers: values.peers,
     directory: values.dir,
   }
+}
+
+function ioModeOf(name: string): IoMode {
+  const found = ioModes.find(mode => mode === name)
+  if (found) return found
+  throw new Error(`--mode ${name}: there are ${ioModes.join(', ')}`)
 }
 
 function workloadOf(name: string): Workload {

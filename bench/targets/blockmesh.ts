@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { withMdm } from '../../src/cli/mdm-session.js'
 import type { MdmClient } from '../../src/mdm-client/client.js'
+import type { IoMode } from '../runner/options.js'
 import type { Target, TargetPlace } from '../runner/target.js'
 import { runToEnd } from './programs.js'
 
@@ -17,13 +18,20 @@ export interface ClusterFile {
 
 export interface BlockmeshOptions {
   name: string
-  ioMode: 'direct' | 'buffered'
+  ioMode: IoMode
   zeroPadding?: boolean
   /** Of 8 GiB each, mapped to the first SDC. The first one is what fio measures. */
   volumes?: readonly string[]
   /** More options of `local up`. */
   shape?: readonly string[]
   env?: NodeJS.ProcessEnv
+}
+
+const modes: Record<IoMode, { options: readonly string[]; info: string }> = {
+  direct: { options: ['--direct'], info: 'direct I/O, 64 MiB of RAM read cache each' },
+  cached: { options: ['--direct', '--rmcache', '512M'], info: 'direct I/O, 512 MiB of RAM read cache each' },
+  uncached: { options: ['--direct', '--rmcache', 'off'], info: 'direct I/O, no read cache' },
+  buffered: { options: ['--buffered'], info: 'page cache' },
 }
 
 /** A local cluster of ours. */
@@ -47,7 +55,7 @@ export async function startBlockmesh({ directory }: TargetPlace, options: Blockm
   const wishes = volumes.flatMap(volume => ['--volume', `${volume}:8G`])
   const padding = ['--zero-padding', zeroPadding ? 'on' : 'off']
   const size = shape.includes('--device-size') ? [] : ['--device-size', '8G']
-  await local('up', ...wishes, ...size, `--${ioMode}`, ...padding, ...shape)
+  await local('up', ...wishes, ...size, ...modes[ioMode].options, ...padding, ...shape)
   const file = () => JSON.parse(readFileSync(join(cluster, 'cluster.json'), 'utf8')) as ClusterFile
   const { processes, devices } = file()
   const uriOf = (volume: string) => file().volumes.find(one => one.name === volume)!.uri
@@ -62,7 +70,7 @@ export async function startBlockmesh({ directory }: TargetPlace, options: Blockm
     uriOf,
     daemons: () => processes,
     withMdm: work => withMdm({ addresses: mdmAddresses }, work),
-    info: `${count('sds')} SDSs, ${count('sdc')} SDC, two copies, ${ioMode} I/O, zero padding ${zeroPadding ? 'on' : 'off'}`,
+    info: `${count('sds')} SDSs, ${count('sdc')} SDC, two copies, ${modes[ioMode].info}, zero padding ${zeroPadding ? 'on' : 'off'}`,
     fio: () => ['--ioengine=nbd', `--uri=${uriOf(volumes[0]!)}`],
     processes: () => processes.map(({ role, pid }) => ({ role, pid })),
     loopMsP999: () => loopMsP999(processes),

@@ -105,6 +105,30 @@ Napi::Value Engine::start(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(env, ring_ != nullptr);
 }
 
+/// readCacheStart(bytes, tallies: Float64Array, tally): what direct files were asked for is kept in so much memory.
+void Engine::startReadCache(const Napi::CallbackInfo& info) {
+  if (readCache_ != nullptr) throw Napi::Error::New(env_, "the read cache has started already");
+  talliesArray_ = Napi::Persistent(info[1].As<Napi::Float64Array>());
+  const auto bytes = static_cast<size_t>(info[0].ToNumber().Int64Value());
+  try {
+    readCache_ = std::make_unique<ReadCache>(bytes, talliesArray_.Value().Data(), info[2].ToNumber().Uint32Value());
+  } catch (const std::bad_alloc&) {
+    throw Napi::Error::New(env_, "there is no address space for the read cache");
+  }
+}
+
+void Engine::changed(const FileOp& op) {
+  if (readCache_ != nullptr && (op.kind == OpKind::Write || op.kind == OpKind::Erase))
+    readCache_->changed(op.handle, static_cast<uint64_t>(op.offset), op.length);
+}
+
+void Engine::writeEnded(uint32_t handle, uint64_t offset, uint32_t length, const char* bytes) {
+  ReadCache* cache = readCacheOf(handle);
+  if (cache == nullptr) return;
+  cache->changed(handle, offset, length);
+  if (bytes != nullptr) cache->put(handle, offset, length, bytes, cache->versionOf(handle, offset, length));
+}
+
 void Engine::openRing() {
   uv_loop_t* loop = nullptr;
   if (napi_get_uv_event_loop(env_, &loop) != napi_ok) return;
@@ -329,10 +353,12 @@ void Engine::opEnded(FileOp& op, int result) {
   }
   // What was done in part, or has to be done again, is done whole by a thread, which knows how.
   const bool isUnfinished = result >= 0 ? !isWhole : result == -EAGAIN || result == -EINTR || result == -ECANCELED;
-  if (isUnfinished)
+  if (isUnfinished) {
     toThreads(op);
-  else
-    ringDone_.push_back({op.slot, isWhole ? 0 : -result});
+    return;
+  }
+  changed(op);
+  ringDone_.push_back({op.slot, isWhole ? 0 : -result});
 }
 
 uint32_t Engine::adopt(FileTraits traits) {
@@ -348,6 +374,7 @@ uint32_t Engine::adopt(FileTraits traits) {
 
 std::shared_ptr<OpenFile> Engine::release(uint32_t handle) {
   if (handle >= files_.size()) return nullptr;
+  if (readCache_ != nullptr) readCache_->forget(handle);
   return std::move(files_[handle]);
 }
 
@@ -371,6 +398,7 @@ void Engine::deliver(napi_env env, napi_value callback) {
     std::lock_guard<std::mutex> lock(mutex_);
     taken_.swap(done_);
   }
+  for (const Completion& completion : taken_) changed(ops_[completion.slot]);
   ended(taken_.size());
   napi_value self;
   napi_get_global(env, &self);
@@ -418,6 +446,9 @@ void exportEngine(Napi::Env env, Napi::Object exports) {
               }));
   exports.Set("engineStart", Napi::Function::New(env, [](const Napi::CallbackInfo& info) {
                 return Engine::of(info.Env())->start(info);
+              }));
+  exports.Set("readCacheStart", Napi::Function::New(env, [](const Napi::CallbackInfo& info) {
+                Engine::of(info.Env())->startReadCache(info);
               }));
   exports.Set("engineSubmit", Napi::Function::New(env, [](const Napi::CallbackInfo& info) {
                 Engine::of(info.Env())->submit(info);

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "file-ops.h"
+#include "read-cache.h"
 #include "ring.h"
 
 class Engine;
@@ -61,6 +62,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   explicit Engine(Napi::Env env) : env_(env) {}
 
   Napi::Value start(const Napi::CallbackInfo& info);
+  void startReadCache(const Napi::CallbackInfo& info);
   void submit(const Napi::CallbackInfo& info);
   uint32_t adopt(FileTraits traits);
   std::shared_ptr<OpenFile> release(uint32_t handle);
@@ -81,6 +83,13 @@ class Engine : public std::enable_shared_from_this<Engine> {
   bool isDirect(uint32_t handle) const {
     return ring_ != nullptr && handle < files_.size() && files_[handle] != nullptr && files_[handle]->traits().isDirect;
   }
+  /// Of direct files; null: there is none.
+  ReadCache* readCacheOf(uint32_t handle) const { return isDirect(handle) ? readCache_.get() : nullptr; }
+  /// For what has found something in it.
+  ReadCache& readCache() const { return *readCache_; }
+  /// A write that began here has ended, without another one of the same bytes meanwhile. Not null: `bytes` are there now, and
+  /// are to be kept.
+  void writeEnded(uint32_t handle, uint64_t offset, uint32_t length, const char* bytes);
   /// An operation of JavaScript's that is no file's: it has begun, it has ended.
   void began();
   void endedAt(uint32_t slot) { ringDone_.push_back({slot, 0}); }
@@ -108,6 +117,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void ringEnded(uint64_t userData, int result);
   void opEnded(FileOp& op, int result);
   void setBusy(bool isBusy);
+  void changed(const FileOp& op);
 
   Napi::Env env_;
   napi_threadsafe_function wakeUp_ = nullptr;
@@ -116,6 +126,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::unique_ptr<Ring> ring_;
   BouncePool bounce_;
   bool isBounceKept_ = false;
+  std::unique_ptr<ReadCache> readCache_;
+  Napi::Reference<Napi::Float64Array> talliesArray_;
   uv_poll_t* ringPoll_ = nullptr;
   std::vector<std::shared_ptr<OpenFile>> files_;
   std::deque<FileOp> ops_;  // by slot; a deque, since threads hold addresses while it grows

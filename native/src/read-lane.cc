@@ -86,17 +86,25 @@ bool ReadLane::begin(Stream& stream, const unsigned char* header) {
   const int64_t taken = ops_.take();
   if (taken < 0) return false;
   const auto slot = static_cast<uint32_t>(taken);
-  char* block = engine_->beginRead(*this, slot, pass->handle, pass->chunkAt + offset, length);
-  if (block == nullptr) {
-    ops_.free(slot);
-    return false;
-  }
+  const uint64_t at = pass->chunkAt + offset;
   ReadOp& op = ops_[slot];
   op.pass = *pass;
   op.streamId = stream.id;
+  op.offset = offset;
   op.length = length;
-  op.block = block;
   memcpy(op.header, header, frameHeaderBytes);
+  ReadCache* cache = engine_->readCacheOf(pass->handle);
+  pieces_.assign({{op.header, frameHeaderBytes}});
+  if (cache != nullptr && cache->pin(pass->handle, at, length, op.cached, pieces_)) {
+    answer(stream, slot, pieces_);
+    return true;
+  }
+  op.block = engine_->beginRead(*this, slot, pass->handle, at, length);
+  if (op.block == nullptr) {
+    ops_.free(slot);
+    return false;
+  }
+  if (cache != nullptr) op.version = cache->versionOf(pass->handle, at, length);
   count(op, underWayNow, 1);
   return true;
 }
@@ -106,8 +114,12 @@ void ReadLane::ended(uint32_t slot, int result) {
   count(op, underWayNow, -1);
   Stream* stream = streams_->find(op.streamId);
   const bool isThere = stream != nullptr && stream->serial == op.pass.serial && !stream->isEnding && !stream->hasFailed;
-  if (isThere && result == static_cast<int>(op.length) && isValid(op.pass)) {
-    answer(*stream, slot);
+  const bool isWhole = result == static_cast<int>(op.length);
+  ReadCache* cache = engine_->readCacheOf(op.pass.handle);
+  if (isWhole && cache != nullptr) cache->put(op.pass.handle, op.pass.chunkAt + op.offset, op.length, op.block, op.version);
+  if (isThere && isWhole && isValid(op.pass)) {
+    pieces_.assign({{op.header, frameHeaderBytes}, {op.block, op.length}});
+    answer(*stream, slot, pieces_);
     return;
   }
   // Things are not as they were: JavaScript gets the request as if it came now.
@@ -116,18 +128,22 @@ void ReadLane::ended(uint32_t slot, int result) {
   release(slot);
 }
 
-void ReadLane::answer(Stream& stream, uint32_t slot) {
+void ReadLane::answer(Stream& stream, uint32_t slot, const std::vector<iovec>& pieces) {
   ReadOp& op = ops_[slot];
   count(op, ios, 1);
   count(op, ioBytes, op.length);
   setWord(op.header, atFlags, replyWord);
   setWord(op.header, atBodyBytes, op.length);
   memset(op.header + atMapVersion, 0, frameHeaderBytes - atMapVersion);
-  streams_->append(stream, {{op.header, frameHeaderBytes}, {op.block, op.length}}, {2, this, slot});
+  streams_->append(stream, pieces.data(), pieces.size(), {pieces.size(), this, slot});
 }
 
 void ReadLane::release(uint32_t slot) {
-  engine_->giveBlock(ops_[slot].block);
+  ReadOp& op = ops_[slot];
+  if (op.block != nullptr)
+    engine_->giveBlock(op.block);
+  else
+    engine_->readCache().unpin(op.cached);
   ops_.free(slot);
 }
 

@@ -31,8 +31,12 @@ struct ReadPass {
 struct ReadOp {
   ReadPass pass;
   uint32_t streamId = 0;
-  uint32_t length = 0;
+  uint32_t offset = 0, length = 0;
   char* block = nullptr;
+  /// Or the blocks of the read cache in which it lies.
+  std::vector<uint32_t> cached;
+  /// Of the read cache, when it began.
+  uint32_t version = 0;
   unsigned char header[64];
 };
 
@@ -53,7 +57,8 @@ class ReadLane : public Below, public RingUser {
  private:
   const ReadPass* passFor(const Stream& stream, const unsigned char* header);
   bool isValid(const ReadPass& pass) const;
-  void answer(Stream& stream, uint32_t slot);
+  /// The first piece is the header's.
+  void answer(Stream& stream, uint32_t slot, const std::vector<iovec>& pieces);
   /// In the tally of the pass, and in that of everything.
   void count(const ReadOp& op, Counter counter, double by) {
     countIn(tallies_, 0, counter, by);
@@ -69,4 +74,6 @@ class ReadLane : public Below, public RingUser {
   Deadlines deadlines_;
   std::vector<ReadPass> passes_;
   Slots<ReadOp> ops_{1024};
+  /// Of one answer.
+  std::vector<iovec> pieces_;
 };

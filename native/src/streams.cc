@@ -124,12 +124,12 @@ bool Streams::takesMore(const Stream& stream) const {
   return !stream.isEnding && !stream.hasFailed && states_[stream.id * stateCount + stateUnsentBytes] <= laneUnsentBytesMax;
 }
 
-void Streams::append(Stream& stream, std::initializer_list<iovec> pieces, Take take) {
+void Streams::append(Stream& stream, const iovec* pieces, size_t count, Take take) {
   // What waits for room already leaves when there is some.
   if (stream.unsent.empty()) toSend_.emplace_back(stream.id, stream.serial);
-  for (const iovec& piece : pieces) {
-    stream.unsent.push_back(piece);
-    state(stream, stateUnsentBytes) += static_cast<double>(piece.iov_len);
+  for (const iovec* piece = pieces; piece != pieces + count; ++piece) {
+    stream.unsent.push_back(*piece);
+    state(stream, stateUnsentBytes) += static_cast<double>(piece->iov_len);
   }
   stream.takes.push_back(take);
 }

@@ -116,7 +116,10 @@ class Streams {
   /// Whether more may be laid on what is unsent.
   bool takesMore(const Stream& stream) const;
   /// Adds to what is unsent; it leaves with `sendAppended`.
-  void append(Stream& stream, std::initializer_list<iovec> pieces, Take take);
+  void append(Stream& stream, const iovec* pieces, size_t count, Take take);
+  void append(Stream& stream, std::initializer_list<iovec> pieces, Take take) {
+    append(stream, pieces.begin(), pieces.size(), take);
+  }
   /// A header of a frame or a reply, which is copied.
   void appendHeader(Stream& stream, const unsigned char* header, size_t bytes);
   void sendAppended();

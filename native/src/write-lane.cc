@@ -161,11 +161,6 @@ bool WriteLane::begin(Stream& stream, const unsigned char* header) {
   const int64_t taken = ops_.take();
   if (taken < 0) return false;
   const auto slot = static_cast<uint32_t>(taken);
-  char* block = isRead ? engine_->beginRead(*this, slot, pass->handle, pass->chunkAt + offset, length) : engine_->takeBlock(length);
-  if (block == nullptr) {
-    ops_.free(slot);
-    return false;
-  }
   LaneOp& op = ops_[slot];
   op.pass = passSlot;
   op.clientId = stream.id;
@@ -173,13 +168,24 @@ bool WriteLane::begin(Stream& stream, const unsigned char* header) {
   op.offset = offset;
   op.length = length;
   op.isRead = isRead;
-  op.block = block;
   memcpy(op.header, header, frameHeaderBytes);
+  ReadCache* cache = isRead ? engine_->readCacheOf(pass->handle) : nullptr;
+  pieces_.assign({{op.header, frameHeaderBytes}});
+  if (cache != nullptr && cache->pin(pass->handle, placeOf(op), length, op.cached, pieces_)) {
+    answer(op, slot, &stream);
+    return true;
+  }
+  op.block = isRead ? engine_->beginRead(*this, slot, pass->handle, placeOf(op), length) : engine_->takeBlock(length);
+  if (op.block == nullptr) {
+    ops_.free(slot);
+    return false;
+  }
   if (isRead) {
+    if (cache != nullptr) op.version = cache->versionOf(pass->handle, placeOf(op), length);
     op.onDisk = true;
     beginUnderWay(op, slot);
   } else {
-    stream.takeBody(*this, slot, block);
+    stream.takeBody(*this, slot, op.block);
   }
   return true;
 }
@@ -243,7 +249,13 @@ void WriteLane::ended(uint32_t slot, int result) {
   LaneOp& op = ops_[slot];
   op.onDisk = false;
   WritePass& pass = passes_[op.pass];
-  if (result != static_cast<int>(op.length)) op.hasFailed = true;
+  const bool isWhole = result == static_cast<int>(op.length);
+  if (!isWhole) op.hasFailed = true;
+  if (!op.isRead)
+    // What a client may read again, which it does at the primary.
+    engine_->writeEnded(pass.handle, placeOf(op), op.length, isWhole && pass.peerSerial != 0 ? op.block : nullptr);
+  else if (ReadCache* cache = engine_->readCacheOf(pass.handle); isWhole && cache != nullptr)
+    cache->put(pass.handle, placeOf(op), op.length, op.block, op.version);
   if (!op.isRead && result < 0 && result != -EAGAIN) pass.diskError = -result;
   settle(op, slot);
 }
@@ -260,18 +272,11 @@ void WriteLane::settle(LaneOp& op, uint32_t slot) {
     // What was read is shown only if nobody else can have changed it by now. Who decides that is JavaScript.
     const bool isStale = op.isRead && (pass.state != WritePass::open || !deadlines_.areAhead(pass.deadlineAt, pass.otherDeadlineAt));
     if (!op.hasFailed && !isStale) {
-      if (!op.isRead) ++pass.done;
-      count(op, ios, 1);
-      count(op, ioBytes, op.length);
-      setWord(op.header, atFlags, replyWord);
-      setWord(op.header, atBodyBytes, op.isRead ? op.length : 0);
-      memset(op.header + atMapVersion, 0, frameHeaderBytes - atMapVersion);
-      if (isThere && op.isRead) {
-        op.isLeaving = true;
-        streams_->append(*client, {{op.header, frameHeaderBytes}, {op.block, op.length}}, {2, this, slot});
-      } else if (isThere) {
-        streams_->appendHeader(*client, op.header, frameHeaderBytes);
-      }
+      if (op.isRead)
+        pieces_.assign({{op.header, frameHeaderBytes}, {op.block, op.length}});
+      else
+        ++pass.done;
+      answer(op, slot, isThere ? client : nullptr);
     } else {
       count(op, returned, 1);
       if (op.isRead) {
@@ -287,6 +292,21 @@ void WriteLane::settle(LaneOp& op, uint32_t slot) {
   freeIfOver(op, slot);
 }
 
+void WriteLane::answer(LaneOp& op, uint32_t slot, Stream* client) {
+  count(op, ios, 1);
+  count(op, ioBytes, op.length);
+  setWord(op.header, atFlags, replyWord);
+  setWord(op.header, atBodyBytes, op.isRead ? op.length : 0);
+  memset(op.header + atMapVersion, 0, frameHeaderBytes - atMapVersion);
+  if (client == nullptr) return;
+  if (!op.isRead) {
+    streams_->appendHeader(*client, op.header, frameHeaderBytes);
+    return;
+  }
+  op.isLeaving = true;
+  streams_->append(*client, pieces_.data(), pieces_.size(), {pieces_.size(), this, slot});
+}
+
 /// A write that has not begun: it comes to JavaScript as a message.
 void WriteLane::giveBack(LaneOp& op) {
   Stream* client = streams_->find(op.clientId);
@@ -300,6 +320,7 @@ void WriteLane::freeIfOver(LaneOp& op, uint32_t slot) {
   if (op.isUnderWay || op.onDisk || op.isLeaving) return;
   if (op.block != nullptr) engine_->giveBlock(op.block);
   op.block = nullptr;
+  if (!op.cached.empty()) engine_->readCache().unpin(op.cached);
   if (!op.atPeer) ops_.free(slot);
 }
 

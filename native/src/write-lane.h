@@ -59,6 +59,10 @@ struct LaneOp {
   uint32_t requestId = 0;
   uint64_t peerSerial = 0;
   char* block = nullptr;
+  /// Or the blocks of the read cache in which what is read lies.
+  std::vector<uint32_t> cached;
+  /// Of the read cache, when a read began.
+  uint32_t version = 0;
   unsigned char header[64];
 };
 
@@ -101,6 +105,9 @@ class WriteLane : public Below, public RingUser {
   void beginUnderWay(LaneOp& op, uint32_t slot);
   void sendToPeer(LaneOp& op, uint32_t slot, const WritePass& pass);
   void settle(LaneOp& op, uint32_t slot);
+  /// null: the client is gone. What was read is in `pieces_`, behind the header.
+  void answer(LaneOp& op, uint32_t slot, Stream* client);
+  uint64_t placeOf(const LaneOp& op) const { return passes_[op.pass].chunkAt + op.offset; }
   void giveBack(LaneOp& op);
   void endPass(WritePass& pass);
   void endIfIdle(WritePass& pass);
@@ -119,4 +126,6 @@ class WriteLane : public Below, public RingUser {
   static constexpr uint32_t opsMax = 1024;
   Slots<LaneOp> ops_{opsMax};
   uint32_t requests_ = 0;
+  /// Of one answer.
+  std::vector<iovec> pieces_;
 };

@@ -1,5 +1,6 @@
 import { StorageError } from '../base/errors.js'
 import { isId } from '../base/ids.js'
+import { MiB, TiB } from '../base/units.js'
 import { type ConfigKeys, ConfigMistake, type ConfigOf, type ConfigValue } from './keys.js'
 import {
   oneOf,
@@ -9,6 +10,7 @@ import {
   parseInteger,
   parsePath,
   parsePathList,
+  parseSizeBytes,
   parseText,
 } from './parse.js'
 
@@ -40,6 +42,17 @@ function parseCount(value: ConfigValue): number {
   return count
 }
 
+const rmcacheBytesMin = 4 * MiB
+const rmcacheBytesMax = TiB
+
+/** 0: off. */
+function parseRmcache(value: ConfigValue): number {
+  if (value === 'off') return 0
+  const bytes = parseSizeBytes(value)
+  if (bytes < rmcacheBytesMin || bytes > rmcacheBytesMax) throw new ConfigMistake('write off, or 4 MiB to 1 TiB')
+  return bytes
+}
+
 /** The keys of sds.yaml. */
 export const sdsKeys = {
   name: { key: 'name', parse: parseText, help: 'name of this daemon in logs and at the MDM' },
@@ -59,6 +72,12 @@ export const sdsKeys = {
     help: 'directories and devices in which the devices of this SDS are looked for',
   },
   ioMode: { key: 'io.mode', parse: oneOf('direct', 'buffered'), default: 'direct', help: 'page cache or not' },
+  rmcacheBytes: {
+    key: 'rmcache.size',
+    parse: parseRmcache,
+    default: '64 MiB',
+    help: 'memory for what applications read or write, or off; with io.mode: buffered the page cache does that',
+  },
   leaseTimeoutMs: {
     key: 'lease.timeout',
     parse: parseLease,

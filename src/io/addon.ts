@@ -68,6 +68,8 @@ export interface Addon {
   readLaneStart(form: Float64Array, voids: Float64Array, tallies: Float64Array, deadlines: Float64Array): void
   /** Gives the pass that the form describes. */
   readPassGive(): void
+  /** Once: lanes keep what they read and write of direct files in so much memory. `tally` counts what is read from there. */
+  readCacheStart(bytes: number, tallies: Float64Array, tally: number): void
   /** Once. `form` is what `writePassGive` reads, `tallies` the same as the read lane's. */
   writeLaneStart(form: Float64Array, tallies: Float64Array, deadlines: Float64Array): void
   /** Whether there are passes for that file: direct ones, where the kernel has io_uring. */

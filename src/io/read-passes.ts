@@ -16,6 +16,8 @@ const voids = new Float64Array(1 + chunkVoids)
 
 addon.readLaneStart(form, voids, tallies, deadlines)
 
+const fromMemory = new SharedTally()
+
 const voidAt = (volume: number, chunk: number): number => 1 + ((Math.imul(volume, 61) + chunk) & (chunkVoids - 1))
 
 /** Passes that the addon reads and answers by. */
@@ -48,7 +50,11 @@ export const readPasses: ReadPasses = {
   voidAll() {
     voids[0]!++
   },
+  keepInMemory(bytes) {
+    addon.readCacheStart(bytes, tallies, fromMemory.index)
+  },
   total: totalTally,
+  fromMemory,
   newTally: () => new SharedTally(),
   newDeadline: () => new SharedDeadline(),
 }

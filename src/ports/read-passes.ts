@@ -33,6 +33,9 @@ export interface ReadPasses {
   voidAll(): void
   newTally(): Tally
   newDeadline(): Deadline
-  /** Everything of this process. */
+  /** Once: so much memory holds what passes have read or written of disks, for reads by passes. */
+  keepInMemory(bytes: number): void
+  /** Everything of this process, and what of it was read from memory. */
   readonly total: Tally
+  readonly fromMemory: Tally
 }

@@ -33,6 +33,7 @@ export async function startSds(config: SdsConfig, ports: Ports): Promise<Daemon>
   checkSdsConfig(config)
   const state = await openState(ports, config.directory, config.systemId)
   const earlierLeaseMs = await state.noteLease(config.leaseTimeoutMs)
+  if (config.ioMode === 'direct' && config.rmcacheBytes > 0) ports.readPasses.keepInMemory(config.rmcacheBytes)
   const sds = new SdsDaemon(config, ports, state, earlierLeaseMs)
   try {
     await sds.start()

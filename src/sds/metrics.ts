@@ -22,6 +22,7 @@ export function sdsMetrics(
   const counter = (name: string, help: string, value: number) =>
     samples.push({ name: `blockmesh_sds_${name}_total`, help, kind: 'counter', value })
   counter('reads_by_pass', 'Of the client reads, those answered by the addon alone', passes.total.ios)
+  counter('reads_from_memory', 'Of those, the ones that the RAM read cache had', passes.fromMemory.ios)
   counter('reads_returned', 'Reads begun by the addon and decided anew, as something changed', passes.total.returned)
   counter('writes_by_pass', 'Of the client writes, those carried out by the addon alone', lanes.writes.ios)
   counter('copies_by_pass', 'Of the changes for other primaries, those carried out by the addon', lanes.copies.ios)

@@ -2,6 +2,7 @@ import t, { type Test } from 'tap'
 import { KiB, MiB } from '../../src/base/units.js'
 import type { Connection, Deadline, Disk, Tally, WritePass } from '../../src/ports/index.js'
 import { type DataFrame, makeFrame, makeReply, opcodes } from '../../src/wire/data.js'
+import { seededRandom } from '../support/index.js'
 import { bytesAt, chunkAtBytes, diskBytes, place, type WritePassesSetUp } from './write-passes.js'
 
 const mapVersion = 2 ** 33 + 9
@@ -168,6 +169,34 @@ export function primaryPassesContract(name: string, setUp: (t: Test) => WritePas
     t.equal(pass.done, 2)
     t.match(scene.writes, { ios: 2, bytes: 4096 + 65_536, underWay: 0, returned: 0 })
     t.same([scene.messages, scene.heard], [[], []])
+  })
+
+  t.test(`${name}: reads see all writes that were answered before them`, async t => {
+    const scene = await Scene.make(t, setUp(t))
+    const { sectorBytes } = scene.setUp
+    const random = seededRandom(8)
+    scene.give()
+    const chunk = bytesAt(0, MiB)
+    for (let round = 0, id = 1; round < 200; round++) {
+      const offset = random.integer(MiB / sectorBytes) * sectorBytes
+      const length = Math.min(MiB - offset, (1 + random.integer(16)) * sectorBytes)
+      const bytes = bytesAt(offset, length, round)
+      bytes.copy(chunk, offset)
+      // One of the same pages is read meanwhile, so that they are in whatever cache there is.
+      const beside = offset >= sectorBytes ? offset - sectorBytes : offset + length
+      if (beside < MiB) scene.client.send(read(id++, beside, sectorBytes))
+      scene.client.send(makeFrame({ ...write(id, offset, length), body: [bytes] }))
+      await scene.reply(1)
+      await scene.until(() => scene.answers.has(id))
+      const from = Math.max(0, offset - 4 * KiB)
+      const wanted = chunk.subarray(from, Math.min(MiB, from + 16 * KiB))
+      scene.client.send(read(++id, from, wanted.length))
+      await scene.until(() => scene.answers.size === id)
+      if (!scene.answers.get(id)!.body[0]!.equals(wanted)) t.fail(`round ${round}`)
+      id++
+    }
+    t.same(scene.messages, [])
+    t.ok(scene.reads.ios >= 200)
   })
 
   t.test(`${name}: what overlaps something under way comes as a message, what does not goes its way`, async t => {

@@ -1,5 +1,7 @@
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { KiB } from '../../src/base/units.js'
 import { systemClock } from '../../src/io/clock.js'
 import { fileDisks } from '../../src/io/disk-port.js'
 import { readPasses } from '../../src/io/read-passes.js'
@@ -15,21 +17,19 @@ async function until(predicate: () => boolean): Promise<void> {
   }
 }
 
-for (const isDirect of [true, false])
-  readPassesContract(isDirect ? 'the addon, direct' : 'the addon, page cache', t => {
-    // Not in memory: there is no direct I/O.
-    const directory = t.testdir()
-    return {
-      clock: systemClock,
-      link: tcpLink,
-      disks: fileDisks,
-      passes: readPasses,
-      path: join(directory, 'disk'),
-      isDirect,
-      until,
-      pause: () => sleep(50),
-    }
-  })
+const real = (isDirect: boolean) => (t: Test) => ({
+  clock: systemClock,
+  link: tcpLink,
+  disks: fileDisks,
+  passes: readPasses,
+  // Not in memory: there is no direct I/O.
+  path: join(t.testdir(), 'disk'),
+  isDirect,
+  until,
+  pause: () => sleep(50),
+})
+readPassesContract('the addon, direct', real(true))
+readPassesContract('the addon, page cache', real(false))
 readPassesContract('simulated', () => {
   const world = new SimWorld(5)
   const ports = world.portsOf('here')
@@ -43,4 +43,15 @@ readPassesContract('simulated', () => {
     until: predicate => world.clock.runUntil(predicate),
     pause: () => world.clock.runFor(50),
   }
+})
+
+// From here on, in all of this process: not all of a chunk has room.
+t.test('the read cache starts once', async t => {
+  readPasses.keepInMemory(512 * KiB)
+  t.throws(() => readPasses.keepInMemory(512 * KiB), /has started already/)
+  t.equal(readPasses.fromMemory.ios, 0)
+})
+readPassesContract('the addon, direct, with a read cache', real(true))
+t.test('the read cache has answered', async t => {
+  t.ok(readPasses.fromMemory.ios > 0 && readPasses.fromMemory.ios < readPasses.total.ios)
 })

@@ -2,6 +2,7 @@ import t, { type Test } from 'tap'
 import { KiB, MiB } from '../../src/base/units.js'
 import type { Clock, Connection, Deadline, Disk, DiskPort, Link, ReadPasses, Tally } from '../../src/ports/index.js'
 import { type DataFrame, frameFlags, makeFrame, makeReply, opcodes } from '../../src/wire/data.js'
+import { seededRandom } from '../support/index.js'
 
 export interface PassesSetUp {
   clock: Clock
@@ -232,6 +233,86 @@ export function readPassesContract(name: string, setUp: (t: Test) => PassesSetUp
     t.equal(scene.tally.ios + scene.messages.length, all)
     t.ok(scene.tally.ios > 0)
     t.equal(scene.tally.underWay, 0)
+  })
+
+  t.test(`${name}: reads see what was written or erased before them, whatever is written beside them`, async t => {
+    const scene = await Scene.make(t, setUp(t))
+    const { until } = scene.setUp
+    const random = seededRandom(7)
+    const chunk = Buffer.alloc(MiB)
+    for (let at = 0; at < MiB; at += 4 * KiB) chunk.fill(at / (4 * KiB), at, at + 4 * KiB)
+    scene.give()
+    let change = () => {}
+    scene.react = message => {
+      if (message.opcode === opcodes.flush) return change()
+      // The page cache may give less than it was asked for while it is written to.
+      const target = Buffer.alloc(message.length)
+      scene.disk.read(chunkAtBytes + message.offset, target, () => scene.server.send(makeReply(message, 0, [target])))
+    }
+    let id = 0
+    /** Some around it that do not overlap it, and what they have to say. */
+    const askBeside = (offset: number, end: number) =>
+      [offset - 512, end, offset - 64 * KiB, offset - 256 * KiB, end + random.integer(64) * 512]
+        .map((at, index) => ({ at, length: index === 3 ? 256 * KiB : 512 }))
+        .filter(({ at, length }) => at >= 0 && at + length <= MiB && (at + length <= offset || at >= end))
+        .map(({ at, length }) => ask(at, length))
+    const ask = (at: number, length: number) => {
+      scene.client.send(read(id, at, length))
+      return { requestId: id++, wanted: Buffer.from(chunk.subarray(at, at + length)) }
+    }
+    for (let round = 0; round < 200; round++) {
+      const isErase = random.integer(8) === 0
+      const grain = isErase ? 4 * KiB : 512
+      const offset = random.integer(MiB / grain) * grain
+      const length = Math.min(MiB - offset, (1 + random.integer(random.integer(4) === 0 ? 128 : 8)) * grain)
+      let isDone = false
+      const done = (error: string | null) => {
+        isDone = error === null
+      }
+      // What overlaps the change may find it or not, but does not hide it from those that come later.
+      const around = Math.min(MiB - 480 * KiB, Math.floor(offset / (4 * KiB)) * 4 * KiB)
+      const racing = [ask(around, 480 * KiB)]
+      const before = askBeside(offset, offset + length)
+      change = () => {
+        if (isErase) scene.disk.erase(chunkAtBytes + offset, length, done)
+        else scene.disk.write(chunkAtBytes + offset, [Buffer.alloc(length, 1 + (round % 255))], done)
+      }
+      // Comes when those before it are under way.
+      scene.client.send(makeFrame({ opcode: opcodes.flush }))
+      racing.push(ask(offset, length))
+      const beside = askBeside(offset, offset + length)
+      await until(() => isDone)
+      chunk.fill(isErase ? 0 : 1 + (round % 255), offset, offset + length)
+      for (const { requestId } of racing) await scene.answered(requestId)
+      const after = [ask(offset, length), ...askBeside(offset, offset + length)]
+      for (const { requestId, wanted } of [...before, ...beside, ...after])
+        if (!(await scene.answered(requestId)).body[0]!.equals(wanted)) t.fail(`round ${round}, read ${requestId}`)
+    }
+    const asked = scene.messages.filter(({ opcode }) => opcode === opcodes.read)
+    t.equal(scene.tally.ios + asked.length, id)
+    t.ok(scene.tally.ios > 0)
+  })
+
+  t.test(`${name}: a disk that is closed leaves nothing behind for the next one`, async t => {
+    const scene = await Scene.make(t, setUp(t))
+    const { disks, path, isDirect, until } = scene.setUp
+    scene.give()
+    for (const id of [1, 2]) {
+      scene.client.send(read(id, 8192, 4096))
+      t.ok(isWhatTheDiskHas(await scene.answered(id)))
+    }
+    let next: Disk | null = null
+    void scene.disk
+      .close()
+      .then(() => disks.open(`${path}-2`, { createBytes: diskBytes, direct: isDirect }))
+      .then(disk => {
+        next = disk
+      })
+    await until(() => next !== null)
+    scene.disk = next!
+    scene.give()
+    scene.client.send(read(3, 8192, 4096))
+    t.ok((await scene.answered(3)).body[0]!.equals(Buffer.alloc(4096)))
   })
 
   t.test(`${name}: a read that the disk cannot do comes as a message`, async t => {

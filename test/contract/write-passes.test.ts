@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Test } from 'tap'
+import t, { type Test } from 'tap'
+import { KiB } from '../../src/base/units.js'
 import { systemClock } from '../../src/io/clock.js'
 import { fileDisks } from '../../src/io/disk-port.js'
 import { readPasses } from '../../src/io/read-passes.js'
@@ -27,6 +28,7 @@ const real = (t: Test): WritePassesSetUp => ({
   // Not in memory: there is no direct I/O.
   path: join(t.testdir(), 'disk'),
   isDirect: true,
+  sectorBytes: 512,
   until,
 })
 const simulated = (): WritePassesSetUp => {
@@ -40,6 +42,7 @@ const simulated = (): WritePassesSetUp => {
     newDeadline: ports.readPasses.newDeadline,
     path: '/disks/1',
     isDirect: false,
+    sectorBytes: 4096,
     until: predicate => world.clock.runUntil(predicate),
   }
 }
@@ -47,3 +50,9 @@ for (const contract of [writePassesContract, primaryPassesContract]) {
   contract('the addon', real)
   contract('simulated', simulated)
 }
+// From here on, in all of this process: not all of a chunk has room.
+t.test('there is a read cache', async () => readPasses.keepInMemory(512 * KiB))
+for (const contract of [writePassesContract, primaryPassesContract]) contract('the addon, with a read cache', real)
+t.test('the read cache has answered', async t => {
+  t.ok(readPasses.fromMemory.ios > 0)
+})

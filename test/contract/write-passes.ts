@@ -12,6 +12,8 @@ export interface WritePassesSetUp {
   /** Of a disk that is not there yet. */
   path: string
   isDirect: boolean
+  /** What may be written and read side by side. */
+  sectorBytes: number
   until(predicate: () => boolean): Promise<void>
 }
 

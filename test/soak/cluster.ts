@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parse, stringify } from 'yaml'
 import { sliceCountDefault } from '../../src/base/limits.js'
-import { GiB } from '../../src/base/units.js'
+import { GiB, MiB } from '../../src/base/units.js'
 import { writeClusterFile } from '../../src/cli/local/cluster-file.js'
 import { findFreePorts } from '../../src/cli/local/free-ports.js'
 import { problemsOf } from '../../src/cli/local/health.js'
@@ -43,6 +43,7 @@ const topologyOf = (mdms: ClusterMode): Topology => ({
   sdcs: 1,
   zeroPadding: true,
   ioMode: 'direct',
+  rmcacheBytes: 64 * MiB,
 })
 const numbered = (role: string, count: number): string[] =>
   Array.from({ length: count }, (_, index) => `${role}-${index + 1}`)

@@ -24,6 +24,9 @@ const keyOf = ({ volume, chunk }: Pick<DataFrame, 'volume' | 'chunk'>): string =
 /** The passes of one simulated process: what the addon does below TypeScript, between a simulated connection and disk. */
 export class SimReadPasses implements ReadPasses {
   readonly total: SimTally = this.newTally()
+  /** What is simulated has no need of it. */
+  readonly fromMemory = this.newTally()
+  keepInMemory(): void {}
   readonly #passes = new WeakMap<SimEnd<DataFrame>, Map<string, Pass>>()
   readonly #voids = new Map<string, number>()
   #allVoids = 0

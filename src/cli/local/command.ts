@@ -33,6 +33,7 @@ export function localCommand(): Command {
     .option('--zero-padding <on|off>', 'whether bytes never written read as zero (default on)')
     .option('--buffered', "devices go through the host's page cache")
     .option('--direct', 'devices bypass it (the default where the file system allows it)')
+    .option('--rmcache <SIZE|off>', 'RAM read cache of each SDS, with --direct (default 64M)')
     .option('--wait <SECONDS>', 'how long it may take to become healthy (default 120)')
     .option('--json', 'print cluster.json instead of a summary')
     .action(async (options: UpTexts & { dir: string; json?: boolean }) => {

@@ -1,5 +1,5 @@
 import { deviceBytesMin, nameLengthMax, sliceCountDefault, sliceCountMax } from '../../base/limits.js'
-import { GiB, volumeStepBytes } from '../../base/units.js'
+import { GiB, MiB, volumeStepBytes } from '../../base/units.js'
 import type { ClusterMode } from '../../model/objects.js'
 import { Mistakes } from '../format/failure.js'
 import { formatSize, parseSize } from '../format/size.js'
@@ -23,6 +23,8 @@ export interface Topology {
   sdcs: number
   zeroPadding: boolean
   ioMode: 'direct' | 'buffered'
+  /** Of each SDS, with direct I/O; 0: none. */
+  rmcacheBytes: number
 }
 
 /** As commander hands it over: text, only what was given. */
@@ -38,6 +40,7 @@ export interface UpTexts {
   zeroPadding?: string
   buffered?: boolean
   direct?: boolean
+  rmcache?: string
   wait?: string
 }
 
@@ -58,6 +61,7 @@ export const topologyDefault: Topology = {
   sdcs: 1,
   zeroPadding: true,
   ioMode: 'direct',
+  rmcacheBytes: 64 * MiB,
 }
 
 /** Checks everything that the command line says; throws `Mistakes` with all that is wrong. */
@@ -74,11 +78,11 @@ export function parseUpOptions(texts: UpTexts): UpOptions {
   const put = <K extends keyof Topology>(key: K, value: Topology[K] | undefined) => {
     if (value !== undefined) wanted[key] = value
   }
-  const size = (given: string | undefined) => {
+  const size = (option: string, given: string | undefined, bytesMin: number) => {
     if (given === undefined) return undefined
-    const bytes = collect(mistakes, () => parseSize(given, '--device-size'))
-    if (bytes === undefined || bytes >= deviceBytesMin) return bytes
-    mistakes.push(`--device-size ${given}: a device has at least ${formatSize(deviceBytesMin)}`)
+    const bytes = collect(mistakes, () => parseSize(given, option))
+    if (bytes === undefined || bytes >= bytesMin) return bytes
+    mistakes.push(`${option} ${given}: at least ${formatSize(bytesMin)}`)
     return undefined
   }
 
@@ -88,7 +92,7 @@ export function parseUpOptions(texts: UpTexts): UpOptions {
   put('sdss', number('--sdss', texts.sdss, 2, 64))
   put('faultSets', number('--fault-sets', texts.faultSets, 0, 64))
   put('devicesPerSds', number('--devices', texts.devices, 1, 64))
-  put('deviceBytes', size(texts.deviceSize))
+  put('deviceBytes', size('--device-size', texts.deviceSize, deviceBytesMin))
   const slices = number('--slices', texts.slices, 1, sliceCountMax)
   if (slices !== undefined && !Number.isInteger(Math.log2(slices)))
     mistakes.push(`--slices ${slices}: must be a power of two`)
@@ -97,6 +101,7 @@ export function parseUpOptions(texts: UpTexts): UpOptions {
   if (texts.zeroPadding !== undefined && !['on', 'off'].includes(texts.zeroPadding))
     mistakes.push(`--zero-padding ${texts.zeroPadding}: must be on or off`)
   else put('zeroPadding', texts.zeroPadding === undefined ? undefined : texts.zeroPadding === 'on')
+  put('rmcacheBytes', texts.rmcache === 'off' ? 0 : size('--rmcache', texts.rmcache, 4 * MiB))
   if (texts.buffered && texts.direct) mistakes.push('--buffered and --direct exclude each other; give one')
   else put('ioMode', texts.buffered ? 'buffered' : texts.direct ? 'direct' : undefined)
 
@@ -141,6 +146,7 @@ export function topologyConflicts(have: Topology, wanted: Partial<Topology>): st
     sdcs: '--sdcs',
     zeroPadding: '--zero-padding',
     ioMode: '--direct or --buffered',
+    rmcacheBytes: '--rmcache',
   }
   return (Object.keys(wanted) as (keyof Topology)[])
     .filter(key => wanted[key] !== have[key])
@@ -150,7 +156,13 @@ export function topologyConflicts(have: Topology, wanted: Partial<Topology>): st
 }
 
 const shown = (key: keyof Topology, value: Topology[keyof Topology]): string =>
-  key === 'deviceBytes' ? formatSize(value as number) : value === true ? 'on' : value === false ? 'off' : String(value)
+  key === 'deviceBytes' || key === 'rmcacheBytes'
+    ? formatSize(value as number)
+    : value === true
+      ? 'on'
+      : value === false
+        ? 'off'
+        : String(value)
 
 function collect<T>(mistakes: string[], parse: () => T): T | undefined {
   try {

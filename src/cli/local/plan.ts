@@ -63,6 +63,7 @@ export function configTextOf(dir: string, state: LocalState, { name, role, ...pr
       mdm,
       devices: { search: [processDir(dir, name)] },
       io: { mode: state.topology.ioMode },
+      rmcache: { size: state.topology.rmcacheBytes > 0 ? `${state.topology.rmcacheBytes} B` : 'off' },
     }),
     sdc: () => ({ mdm, nbd: { socket: process.nbdSocket }, kernel: 'auto' }),
   }[role]()

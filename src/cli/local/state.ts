@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path'
 import { StorageError } from '../../base/errors.js'
 import type { Endpoint } from '../../model/objects.js'
 import { writeAtomically } from '../format/atomic.js'
-import type { Topology } from './options.js'
+import { type Topology, topologyDefault } from './options.js'
 
 export type Role = 'mdm' | 'sds' | 'sdc'
 
@@ -67,6 +67,8 @@ export function readState(dir: string): LocalState {
       detail: `${statePath(dir)} is not of a version that this program knows`,
       remedy: 'use the program that made it',
     })
+  // One that was made before there was something to choose has the default.
+  state.topology = { ...topologyDefault, ...state.topology }
   return state
 }
 

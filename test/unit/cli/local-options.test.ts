@@ -46,10 +46,11 @@ t.test('local up: every mistake is reported at once', async t => {
     slices: '100',
     volume: ['vol1', 'vol2:9G', 'vol3:8G', 'vol3:8G'],
     zeroPadding: 'maybe',
+    rmcache: '1K',
     buffered: true,
     direct: true,
   })
-  t.equal(mistakes.length, 10)
+  t.equal(mistakes.length, 11)
   for (const what of [
     /--mdms 4: an MDM cluster has 1, 3 or 5 members/,
     /--sdss many/,
@@ -60,7 +61,8 @@ t.test('local up: every mistake is reported at once', async t => {
     t.match(mistakes.join('\n'), what)
   for (const what of [/vol1: write NAME:SIZE/, /vol2:9G: .*multiple of 8 GB/, /vol3: the name is given twice/])
     t.match(mistakes.join('\n'), what)
-  for (const what of [/--zero-padding maybe/, /exclude each other/]) t.match(mistakes.join('\n'), what)
+  for (const what of [/--zero-padding maybe/, /--rmcache 1K: at least 4 MB/, /exclude each other/])
+    t.match(mistakes.join('\n'), what)
 })
 
 t.test(

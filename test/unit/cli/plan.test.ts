@@ -28,11 +28,16 @@ t.test('plan: SDSs are dealt out over the fault sets in turn', async t => {
 })
 
 t.test('plan: the configuration files are what the daemons accept', async t => {
-  const state = planCluster('/some dir/#1', topologyDefault, ports(portCountOf(topologyDefault)))
+  const state = planCluster('/some dir/#1', { ...topologyDefault }, ports(portCountOf(topologyDefault)))
   const textOf = (name: string) =>
     configTextOf('/some dir/#1', state, state.processes.find(process => process.name === name)!)
   t.match(loadConfig(mdmKeys, textOf('mdm-1'), 'mdm.yaml'), { name: 'mdm-1' })
-  t.match(loadConfig(sdsKeys, textOf('sds-2'), 'sds.yaml'), { name: 'sds-2' })
+  const sds = loadConfig(sdsKeys, textOf('sds-2'), 'sds.yaml')
+  t.match(sds, { name: 'sds-2', ioMode: 'direct', rmcacheBytes: topologyDefault.rmcacheBytes })
+  state.topology.rmcacheBytes = 0
+  t.equal(loadConfig(sdsKeys, textOf('sds-2'), 'sds.yaml').rmcacheBytes, 0)
+  const text = textOf('sds-2').replace('size: off', 'size: 1 MiB')
+  t.throws(() => loadConfig(sdsKeys, text, 'sds.yaml'), { message: /rmcache.size.*write off, or 4 MiB to 1 TiB/s })
   t.match(loadConfig(sdcKeys, textOf('sdc-1'), 'sdc.yaml'), { name: 'sdc-1' })
 })
 

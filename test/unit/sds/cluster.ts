@@ -129,6 +129,7 @@ export class Cluster {
           systemId: null,
           deviceSearch: ['/disks'],
           ioMode: 'direct',
+          rmcacheBytes: 0,
           logLevel: 'info',
           marksIdleMs: 10_000,
           marksKept: 0,

@@ -119,6 +119,7 @@ t.test('system: an SDS of another system ends with the error that names both', a
     systemId: 'ffffffff00000000',
     deviceSearch: [],
     ioMode: 'direct' as const,
+    rmcacheBytes: 0,
     logLevel: 'info' as const,
     leaseTimeoutMs: 1_000,
     leaseHeartbeatMs: 250,
@@ -206,7 +207,13 @@ t.test('start: without an MDM and stopped again, an SDS leaves its devices as th
   const log = { error: note, warn: note, info: note, debug: note, child: () => log }
   const ports = world.portsOf('sds-1', log)
   const listen = { host: '10.0.1.1', port: 7001 }
-  const common = { systemId: null, deviceSearch: ['/disks'], ioMode: 'direct' as const, logLevel: 'info' as const }
+  const common = {
+    systemId: null,
+    deviceSearch: ['/disks'],
+    ioMode: 'direct' as const,
+    rmcacheBytes: 0,
+    logLevel: 'info' as const,
+  }
   const lease = { leaseTimeoutMs: 1_000, leaseHeartbeatMs: 250, marksIdleMs: 10_000, marksKept: 0 }
   const config = { name: 'sds-1', listen, mdm: [mdmAt], directory: '/state', metricsListen: null, ...common, ...lease }
   const daemon = await world.clock.finish(startSds(config, ports))
