@@ -20,6 +20,8 @@ ReadCache::ReadCache(size_t bytes, double* tallies, uint32_t tallyAt)
   void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
   memory_ = static_cast<char*>(memory);
+  // Mostly it is copied to and from.
+  (void)madvise(memory, bytes, MADV_HUGEPAGE);
   size_t buckets = 1;
   while (buckets < blocks_.size()) buckets *= 2;
   buckets_.assign(buckets, none);
