@@ -117,9 +117,13 @@ void Engine::startReadCache(const Napi::CallbackInfo& info) {
   }
 }
 
-void Engine::changed(const FileOp& op) {
-  if (readCache_ != nullptr && (op.kind == OpKind::Write || op.kind == OpKind::Erase))
+/// What the read cache has to know of it.
+void Engine::noteEnd(const FileOp& op, int error) {
+  if (readCache_ == nullptr) return;
+  if (op.kind == OpKind::Write || op.kind == OpKind::Erase)
     readCache_->changed(op.handle, static_cast<uint64_t>(op.offset), op.length);
+  // What was written before may be there or not.
+  if (op.kind == OpKind::Sync && error != 0) readCache_->forget(op.handle);
 }
 
 void Engine::writeEnded(uint32_t handle, uint64_t offset, uint32_t length, const char* bytes) {
@@ -290,7 +294,29 @@ io_uring_sqe* Engine::nextFor(RingUser& user, uint32_t slot, const FileTraits& f
   return entry;
 }
 
-char* Engine::beginRead(RingUser& user, uint32_t slot, uint32_t handle, uint64_t offset, uint32_t length) {
+Engine::Begun Engine::beginRead(RingUser& user, uint32_t slot, uint32_t handle, uint64_t offset, uint32_t length,
+                                ReadBytes& bytes, std::vector<iovec>& pieces) {
+  ReadCache* cache = readCacheOf(handle);
+  if (cache != nullptr && cache->pin(handle, offset, length, bytes.cached, pieces)) return Begun::there;
+  bytes.block = queueRead(user, slot, handle, offset, length);
+  if (bytes.block == nullptr) return Begun::refused;
+  if (cache != nullptr) bytes.version = cache->versionOf(handle, offset, length);
+  return Begun::underWay;
+}
+
+void Engine::readEnded(uint32_t handle, uint64_t offset, uint32_t length, const ReadBytes& bytes) {
+  ReadCache* cache = readCacheOf(handle);
+  if (cache != nullptr) cache->put(handle, offset, length, bytes.block, bytes.version);
+}
+
+void Engine::giveBack(ReadBytes& bytes) {
+  if (bytes.block != nullptr) bounce_.give(bytes.block);
+  bytes.block = nullptr;
+  if (!bytes.cached.empty()) readCache_->unpin(bytes.cached);
+}
+
+/// Where its bytes will be; null: it cannot be done.
+char* Engine::queueRead(RingUser& user, uint32_t slot, uint32_t handle, uint64_t offset, uint32_t length) {
   if (ring_ == nullptr || handle >= files_.size() || files_[handle] == nullptr) return nullptr;
   const FileTraits& file = files_[handle]->traits();
   if (offset % file.alignBytes != 0 || length % file.alignBytes != 0) return nullptr;
@@ -357,8 +383,9 @@ void Engine::opEnded(FileOp& op, int result) {
     toThreads(op);
     return;
   }
-  changed(op);
-  ringDone_.push_back({op.slot, isWhole ? 0 : -result});
+  const int error = isWhole ? 0 : -result;
+  noteEnd(op, error);
+  ringDone_.push_back({op.slot, error});
 }
 
 uint32_t Engine::adopt(FileTraits traits) {
@@ -398,7 +425,7 @@ void Engine::deliver(napi_env env, napi_value callback) {
     std::lock_guard<std::mutex> lock(mutex_);
     taken_.swap(done_);
   }
-  for (const Completion& completion : taken_) changed(ops_[completion.slot]);
+  for (const auto& [slot, error] : taken_) noteEnd(ops_[slot], error);
   ended(taken_.size());
   napi_value self;
   napi_get_global(env, &self);

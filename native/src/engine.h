@@ -1,7 +1,7 @@
 // The file engine. Operations come in batches from JavaScript (`submit`) and go back in batches (one call per wake-up).
 // JavaScript keeps the buffers alive. Direct transfers, short reads and syncs go to the kernel's io_uring, a batch in one
 // system call, where there is one; everything else, and what the ring does not take, to threads, of which every open file
-// has its own, so that a slow disk delays nobody else.
+// has its own, so that a slow disk delays nobody else (for syncs the ring has enough).
 #pragma once
 #include <napi.h>
 #include <uv.h>
@@ -74,8 +74,14 @@ class Engine : public std::enable_shared_from_this<Engine> {
   uint32_t takeEnded();
 
   // For the lanes, which hear of a transfer as soon as it has ended.
-  /// Queues a read for the ring; returns where its bytes will be, to be given to `giveBlock`. null: it cannot be done so.
-  char* beginRead(RingUser& user, uint32_t slot, uint32_t handle, uint64_t offset, uint32_t length);
+  enum class Begun { refused, underWay, there };
+  /// A read: what the read cache has is there at once, in `pieces`, which are added to; else it is queued for the ring, or cannot
+  /// be done so. Its bytes are to be given back.
+  Begun beginRead(RingUser& user, uint32_t slot, uint32_t handle, uint64_t offset, uint32_t length, ReadBytes& bytes,
+                  std::vector<iovec>& pieces);
+  /// All of it has been read.
+  void readEnded(uint32_t handle, uint64_t offset, uint32_t length, const ReadBytes& bytes);
+  void giveBack(ReadBytes& bytes);
   /// Queues a write of `block`, which was taken with `takeBlock`. False: it cannot be done so.
   bool beginWrite(RingUser& user, uint32_t slot, uint32_t handle, uint64_t offset, uint32_t length, char* block);
   /// For the turn: hands to the kernel what has begun.
@@ -83,12 +89,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   bool isDirect(uint32_t handle) const {
     return ring_ != nullptr && handle < files_.size() && files_[handle] != nullptr && files_[handle]->traits().isDirect;
   }
-  /// Of direct files; null: there is none.
-  ReadCache* readCacheOf(uint32_t handle) const { return isDirect(handle) ? readCache_.get() : nullptr; }
-  /// For what has found something in it.
-  ReadCache& readCache() const { return *readCache_; }
-  /// A write that began here has ended, without another one of the same bytes meanwhile. Not null: `bytes` are there now, and
-  /// are to be kept.
+  /// A write that began here has ended, without another one of the same bytes meanwhile, and of a file that was open all the
+  /// while. Not null: `bytes` are there now, and are to be kept.
   void writeEnded(uint32_t handle, uint64_t offset, uint32_t length, const char* bytes);
   /// An operation of JavaScript's that is no file's: it has begun, it has ended.
   void began();
@@ -117,7 +119,12 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void ringEnded(uint64_t userData, int result);
   void opEnded(FileOp& op, int result);
   void setBusy(bool isBusy);
-  void changed(const FileOp& op);
+  char* queueRead(RingUser& user, uint32_t slot, uint32_t handle, uint64_t offset, uint32_t length);
+  /// Of direct files; null: there is none.
+  ReadCache* readCacheOf(uint32_t handle) const {
+    return isDirect(handle) && handle < ReadCache::filesMax ? readCache_.get() : nullptr;
+  }
+  void noteEnd(const FileOp& op, int error);
 
   Napi::Env env_;
   napi_threadsafe_function wakeUp_ = nullptr;

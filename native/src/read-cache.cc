@@ -17,14 +17,15 @@ constexpr size_t stepsMax = 64;
 
 ReadCache::ReadCache(size_t bytes, double* tallies, uint32_t tallyAt)
     : tallies_(tallies), tallyAt_(tallyAt), blocks_(bytes / blockBytes) {
+  size_t buckets = 1;
+  while (buckets < blocks_.size()) buckets *= 2;
+  buckets_.assign(buckets, none);
+  bytes = blocks_.size() * blockBytes;
   void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
   memory_ = static_cast<char*>(memory);
   // Mostly it is copied to and from.
   (void)madvise(memory, bytes, MADV_HUGEPAGE);
-  size_t buckets = 1;
-  while (buckets < blocks_.size()) buckets *= 2;
-  buckets_.assign(buckets, none);
   for (uint32_t block = static_cast<uint32_t>(blocks_.size()); block-- > 0;) {
     blocks_[block].next = free_;
     free_ = block;
@@ -48,6 +49,7 @@ void ReadCache::drop(uint64_t key) {
   Block& block = blocks_[index];
   *at = block.next;
   block.isKept = false;
+  --stretchesOf(key).kept;
   if (block.pins > 0) return;
   block.next = free_;
   free_ = index;
@@ -56,23 +58,22 @@ void ReadCache::drop(uint64_t key) {
 /// The sum: none of them ever goes back.
 uint32_t ReadCache::versionOf(uint32_t file, uint64_t offset, uint64_t length) const {
   uint32_t sum = 0;
-  for (uint64_t region = offset >> regionShift; region <= (offset + length - 1) >> regionShift; ++region)
-    sum += versions_[placeOf(file, region)];
+  for (uint64_t stretch = offset >> stretchShift; stretch <= (offset + length - 1) >> stretchShift; ++stretch)
+    sum += stretches_[hashOf(file, stretch)].version;
   return sum;
 }
 
 void ReadCache::changed(uint32_t file, uint64_t offset, uint64_t length) {
   if (length == 0) return;
   const uint64_t end = offset + length;
-  for (uint64_t region = offset >> regionShift; region <= (end - 1) >> regionShift; ++region)
-    ++versions_[placeOf(file, region)];
-  // A range may be longer than all that is here: a whole device that is erased.
-  if (length / blockBytes > blocks_.size()) {
-    for (const Block& block : blocks_)
-      if (block.isKept && block.key >= keyOf(file, offset) && block.key <= keyOf(file, end - 1)) drop(block.key);
-    return;
+  for (uint64_t at = offset; at < end;) {
+    const uint64_t stretchEnd = ((at >> stretchShift) + 1) << stretchShift, stop = std::min(stretchEnd, end);
+    Stretches& stretches = stretches_[hashOf(file, at >> stretchShift)];
+    ++stretches.version;
+    // Most of a long range, as of a volume that is erased, is not here.
+    for (uint64_t key = keyOf(file, at); stretches.kept > 0 && key <= keyOf(file, stop - 1); ++key) drop(key);
+    at = stop;
   }
-  for (uint64_t key = keyOf(file, offset); key <= keyOf(file, end - 1); ++key) drop(key);
 }
 
 /// What was not used since the hand passed it last goes first; `none`: nothing of that kind is near.
@@ -100,6 +101,8 @@ void ReadCache::put(uint32_t file, uint64_t offset, uint32_t length, const char*
     Block& block = blocks_[index];
     block.key = key;
     block.isKept = true;
+    block.wasUsed = false;
+    ++stretchesOf(key).kept;
     uint32_t& bucket = bucketOf(key);
     block.next = bucket;
     bucket = index;
@@ -148,5 +151,5 @@ void ReadCache::forget(uint32_t file) {
   for (const Block& block : blocks_)
     if (block.isKept && block.key >> 48 == file) drop(block.key);
   // What is still being read of it does not come in.
-  for (uint32_t& version : versions_) ++version;
+  for (Stretches& stretches : stretches_) ++stretches.version;
 }

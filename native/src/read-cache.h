@@ -1,6 +1,8 @@
 // Blocks of files that were read or written a moment ago, in memory: what all of them are here of is answered without the
-// disk. It says what the disk says: the end of a change, by whomever, takes out the blocks that it concerns, and what was
-// under way while a change nearby ended does not come in. Of the event loop's thread.
+// disk. The end of a change of a file, by whomever, takes out the blocks that it concerns, and what was being read while a
+// change nearby ended does not come in. Between the beginning of a change and its end there may be the bytes from before or a
+// mixture: whoever answers from here sees to it that nothing of the range is being changed, as he does where the disk
+// answers (passes, lanes). Of the event loop's thread.
 #pragma once
 #include <sys/uio.h>
 
@@ -9,11 +11,22 @@
 #include <cstdint>
 #include <vector>
 
+/// Where the bytes of a read lie, or will.
+struct ReadBytes {
+  /// Memory for the disk to fill.
+  char* block = nullptr;
+  /// Or blocks of the read cache.
+  std::vector<uint32_t> cached;
+  /// Of what is read, when the disk was asked.
+  uint32_t version = 0;
+};
+
 class ReadCache {
  public:
-  static constexpr uint32_t blockBytes = 4096;
+  static constexpr unsigned blockShift = 12;
+  static constexpr uint32_t blockBytes = 1 << blockShift, filesMax = 1 << 16;
 
-  /// Memory is used as it is needed. Reads that are answered from here are counted in that tally. Throws std::bad_alloc.
+  /// Reads that are answered from here are counted in that tally. Throws std::bad_alloc.
   ReadCache(size_t bytes, double* tallies, uint32_t tallyAt);
   ~ReadCache();
   ReadCache(const ReadCache&) = delete;
@@ -28,20 +41,23 @@ class ReadCache {
   /// True: all of the range is here, in `pieces`, which stay as they are until `blocks` are given to `unpin`. Both are added to.
   bool pin(uint32_t file, uint64_t offset, uint32_t length, std::vector<uint32_t>& blocks, std::vector<iovec>& pieces);
   void unpin(std::vector<uint32_t>& blocks);
-  /// The file is closed; its number may be another one's.
+  /// Nothing is known of the file any more: its number may be another one's.
   void forget(uint32_t file);
 
  private:
   static constexpr uint32_t none = UINT32_MAX;
-  /// Files are looked at in regions of a chunk's size, which share versions.
-  static constexpr unsigned regionShift = 20;
-  static constexpr size_t versionsCount = 4096;
+  /// Files are looked at in stretches of a slot's size, many of which share one of these.
+  static constexpr unsigned stretchShift = 20;
+  struct Stretches {
+    uint32_t version = 0;
+    uint32_t kept = 0;
+  };
   struct Block {
     uint64_t key = 0;
     uint32_t next = none;  // of its bucket, or of what is free
     uint32_t pins = 0;
-    bool isKept = false;    // in its bucket
-    bool wasUsed = false;   // since the hand passed it last
+    bool isKept = false;   // in its bucket
+    bool wasUsed = false;  // since the hand passed it last
   };
 
   static uint64_t keyOf(uint32_t file, uint64_t offset) { return uint64_t{file} << 48 | offset / blockBytes; }
@@ -49,18 +65,24 @@ class ReadCache {
     key *= 0x9e3779b97f4a7c15;
     return key ^ key >> 29;
   }
-  static size_t placeOf(uint32_t file, uint64_t region) { return mixed(uint64_t{file} << 48 | region) % versionsCount; }
+  static size_t hashOf(uint32_t file, uint64_t stretch) { return mixed(uint64_t{file} << 48 | stretch) % stretchesCount; }
+  Stretches& stretchesOf(uint64_t key) {
+    const uint64_t block = key & ((uint64_t{1} << 48) - 1);
+    return stretches_[hashOf(static_cast<uint32_t>(key >> 48), block >> (stretchShift - blockShift))];
+  }
   uint32_t& bucketOf(uint64_t key) { return buckets_[mixed(key) & (buckets_.size() - 1)]; }
   uint32_t find(uint64_t key);
   void drop(uint64_t key);
   uint32_t takeBlock();
   char* bytesOf(uint32_t block) { return memory_ + size_t{block} * blockBytes; }
 
+  static constexpr size_t stretchesCount = 4096;
   double* tallies_;
   uint32_t tallyAt_;
-  char* memory_;
   std::vector<Block> blocks_;
   std::vector<uint32_t> buckets_;
-  std::array<uint32_t, versionsCount> versions_{};
-  uint32_t free_ = none, hand_ = 0;
+  std::array<Stretches, stretchesCount> stretches_{};
+  uint32_t free_ = none;
+  size_t hand_ = 0;
+  char* memory_ = nullptr;
 };

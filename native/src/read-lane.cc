@@ -86,27 +86,25 @@ bool ReadLane::begin(Stream& stream, const unsigned char* header) {
   const int64_t taken = ops_.take();
   if (taken < 0) return false;
   const auto slot = static_cast<uint32_t>(taken);
-  const uint64_t at = pass->chunkAt + offset;
   ReadOp& op = ops_[slot];
   op.pass = *pass;
   op.streamId = stream.id;
   op.offset = offset;
   op.length = length;
   memcpy(op.header, header, frameHeaderBytes);
-  ReadCache* cache = engine_->readCacheOf(pass->handle);
   pieces_.assign({{op.header, frameHeaderBytes}});
-  if (cache != nullptr && cache->pin(pass->handle, at, length, op.cached, pieces_)) {
-    answer(stream, slot, pieces_);
-    return true;
+  switch (engine_->beginRead(*this, slot, pass->handle, pass->chunkAt + offset, length, op.bytes, pieces_)) {
+    case Engine::Begun::there:
+      answer(stream, slot, pieces_);
+      return true;
+    case Engine::Begun::underWay:
+      count(op, underWayNow, 1);
+      return true;
+    case Engine::Begun::refused:
+      break;
   }
-  op.block = engine_->beginRead(*this, slot, pass->handle, at, length);
-  if (op.block == nullptr) {
-    ops_.free(slot);
-    return false;
-  }
-  if (cache != nullptr) op.version = cache->versionOf(pass->handle, at, length);
-  count(op, underWayNow, 1);
-  return true;
+  ops_.free(slot);
+  return false;
 }
 
 void ReadLane::ended(uint32_t slot, int result) {
@@ -115,10 +113,9 @@ void ReadLane::ended(uint32_t slot, int result) {
   Stream* stream = streams_->find(op.streamId);
   const bool isThere = stream != nullptr && stream->serial == op.pass.serial && !stream->isEnding && !stream->hasFailed;
   const bool isWhole = result == static_cast<int>(op.length);
-  ReadCache* cache = engine_->readCacheOf(op.pass.handle);
-  if (isWhole && cache != nullptr) cache->put(op.pass.handle, op.pass.chunkAt + op.offset, op.length, op.block, op.version);
+  if (isWhole) engine_->readEnded(op.pass.handle, op.pass.chunkAt + op.offset, op.length, op.bytes);
   if (isThere && isWhole && isValid(op.pass)) {
-    pieces_.assign({{op.header, frameHeaderBytes}, {op.block, op.length}});
+    pieces_.assign({{op.header, frameHeaderBytes}, {op.bytes.block, op.length}});
     answer(*stream, slot, pieces_);
     return;
   }
@@ -139,11 +136,7 @@ void ReadLane::answer(Stream& stream, uint32_t slot, const std::vector<iovec>& p
 }
 
 void ReadLane::release(uint32_t slot) {
-  ReadOp& op = ops_[slot];
-  if (op.block != nullptr)
-    engine_->giveBlock(op.block);
-  else
-    engine_->readCache().unpin(op.cached);
+  engine_->giveBack(ops_[slot].bytes);
   ops_.free(slot);
 }
 

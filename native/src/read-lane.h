@@ -32,11 +32,7 @@ struct ReadOp {
   ReadPass pass;
   uint32_t streamId = 0;
   uint32_t offset = 0, length = 0;
-  char* block = nullptr;
-  /// Or the blocks of the read cache in which it lies.
-  std::vector<uint32_t> cached;
-  /// Of the read cache, when it began.
-  uint32_t version = 0;
+  ReadBytes bytes;
   unsigned char header[64];
 };
 
@@ -57,7 +53,7 @@ class ReadLane : public Below, public RingUser {
  private:
   const ReadPass* passFor(const Stream& stream, const unsigned char* header);
   bool isValid(const ReadPass& pass) const;
-  /// The first piece is the header's.
+  /// The first piece is its header's.
   void answer(Stream& stream, uint32_t slot, const std::vector<iovec>& pieces);
   /// In the tally of the pass, and in that of everything.
   void count(const ReadOp& op, Counter counter, double by) {

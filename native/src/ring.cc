@@ -21,6 +21,10 @@ std::unique_ptr<Ring> Ring::open() {
   std::unique_ptr<Ring> ring(new Ring);
   ring->fd_ = fd;
   if (params.cq_entries < completionsMax || !ring->map(params) || !ring->makeWake()) return nullptr;
+  // Those that sync. By default there are few, and disks that hang would keep the others from it; where it cannot be said,
+  // so be it (Linux 5.15).
+  uint32_t workersMax[2] = {syncersMax, 0};
+  (void)syscall(SYS_io_uring_register, fd, IORING_REGISTER_IOWQ_MAX_WORKERS, workersMax, 2);
   return ring;
 }
 

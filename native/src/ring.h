@@ -63,7 +63,7 @@ class Ring {
   bool keepMapped(void* memory, size_t bytes);
 
  private:
-  static constexpr unsigned submissionsMax = 256, completionsMax = 2048;
+  static constexpr unsigned submissionsMax = 256, completionsMax = 2048, syncersMax = 128;
 
   Ring() = default;
   bool map(const io_uring_params& params);

@@ -169,25 +169,29 @@ bool WriteLane::begin(Stream& stream, const unsigned char* header) {
   op.length = length;
   op.isRead = isRead;
   memcpy(op.header, header, frameHeaderBytes);
-  ReadCache* cache = isRead ? engine_->readCacheOf(pass->handle) : nullptr;
-  pieces_.assign({{op.header, frameHeaderBytes}});
-  if (cache != nullptr && cache->pin(pass->handle, placeOf(op), length, op.cached, pieces_)) {
-    answer(op, slot, &stream);
-    return true;
-  }
-  op.block = isRead ? engine_->beginRead(*this, slot, pass->handle, placeOf(op), length) : engine_->takeBlock(length);
-  if (op.block == nullptr) {
+  if (!isRead) {
+    op.bytes.block = engine_->takeBlock(length);
+    if (op.bytes.block != nullptr) {
+      stream.takeBody(*this, slot, op.bytes.block);
+      return true;
+    }
     ops_.free(slot);
     return false;
   }
-  if (isRead) {
-    if (cache != nullptr) op.version = cache->versionOf(pass->handle, placeOf(op), length);
-    op.onDisk = true;
-    beginUnderWay(op, slot);
-  } else {
-    stream.takeBody(*this, slot, op.block);
+  pieces_.assign({{op.header, frameHeaderBytes}});
+  switch (engine_->beginRead(*this, slot, pass->handle, diskOffsetOf(op), length, op.bytes, pieces_)) {
+    case Engine::Begun::there:
+      answer(op, slot, &stream, pieces_);
+      return true;
+    case Engine::Begun::underWay:
+      op.onDisk = true;
+      beginUnderWay(op, slot);
+      return true;
+    case Engine::Begun::refused:
+      break;
   }
-  return true;
+  ops_.free(slot);
+  return false;
 }
 
 void WriteLane::beginUnderWay(LaneOp& op, uint32_t slot) {
@@ -206,7 +210,7 @@ void WriteLane::bodyEnded(Stream& stream, uint32_t slot) {
   const bool isReachable = pass != nullptr && (pass->peerSerial == 0 || (peer != nullptr && peer->serial == pass->peerSerial &&
                                                                          peer->awaited < awaitedMax && streams_->takesMore(*peer)));
   if (!isReachable || overlaps(*pass, op.offset, op.length, false) ||
-      !engine_->beginWrite(*this, slot, pass->handle, pass->chunkAt + op.offset, op.length, op.block)) {
+      !engine_->beginWrite(*this, slot, pass->handle, pass->chunkAt + op.offset, op.length, op.bytes.block)) {
     giveBack(op);
     freeIfOver(op, slot);
     return;
@@ -228,7 +232,7 @@ void WriteLane::sendToPeer(LaneOp& op, uint32_t slot, const WritePass& pass) {
   place.mapping = 0;
   setRequest(header, copyWriteWord, op.requestId, place, op.offset, op.length);
   streams_->appendHeader(peer, header, frameHeaderBytes);
-  streams_->append(peer, {{op.block, op.length}}, {1, this, slot});
+  streams_->append(peer, {{op.bytes.block, op.length}}, {1, this, slot});
 }
 
 bool WriteLane::answered(Stream& peer, const unsigned char* header) {
@@ -251,11 +255,10 @@ void WriteLane::ended(uint32_t slot, int result) {
   WritePass& pass = passes_[op.pass];
   const bool isWhole = result == static_cast<int>(op.length);
   if (!isWhole) op.hasFailed = true;
-  if (!op.isRead)
-    // What a client may read again, which it does at the primary.
-    engine_->writeEnded(pass.handle, placeOf(op), op.length, isWhole && pass.peerSerial != 0 ? op.block : nullptr);
-  else if (ReadCache* cache = engine_->readCacheOf(pass.handle); isWhole && cache != nullptr)
-    cache->put(pass.handle, placeOf(op), op.length, op.block, op.version);
+  // What a client may read again, which it does at the primary.
+  const bool isToKeep = isWhole && pass.peerSerial != 0;
+  if (!op.isRead) engine_->writeEnded(pass.handle, diskOffsetOf(op), op.length, isToKeep ? op.bytes.block : nullptr);
+  if (op.isRead && isWhole) engine_->readEnded(pass.handle, diskOffsetOf(op), op.length, op.bytes);
   if (!op.isRead && result < 0 && result != -EAGAIN) pass.diskError = -result;
   settle(op, slot);
 }
@@ -272,18 +275,16 @@ void WriteLane::settle(LaneOp& op, uint32_t slot) {
     // What was read is shown only if nobody else can have changed it by now. Who decides that is JavaScript.
     const bool isStale = op.isRead && (pass.state != WritePass::open || !deadlines_.areAhead(pass.deadlineAt, pass.otherDeadlineAt));
     if (!op.hasFailed && !isStale) {
-      if (op.isRead)
-        pieces_.assign({{op.header, frameHeaderBytes}, {op.block, op.length}});
-      else
-        ++pass.done;
-      answer(op, slot, isThere ? client : nullptr);
+      if (!op.isRead) ++pass.done;
+      pieces_.assign({{op.header, frameHeaderBytes}, {op.bytes.block, op.length}});
+      answer(op, slot, isThere ? client : nullptr, pieces_);
     } else {
       count(op, returned, 1);
       if (op.isRead) {
         if (isThere) streams_->giveBack(*client, op.header, frameHeaderBytes);
       } else {
         pass.unfinished.append(reinterpret_cast<const char*>(op.header), frameHeaderBytes);
-        pass.unfinished.append(op.block, op.length);
+        pass.unfinished.append(op.bytes.block, op.length);
       }
       if (op.hasFailed) endPass(pass);
     }
@@ -292,7 +293,7 @@ void WriteLane::settle(LaneOp& op, uint32_t slot) {
   freeIfOver(op, slot);
 }
 
-void WriteLane::answer(LaneOp& op, uint32_t slot, Stream* client) {
+void WriteLane::answer(LaneOp& op, uint32_t slot, Stream* client, const std::vector<iovec>& pieces) {
   count(op, ios, 1);
   count(op, ioBytes, op.length);
   setWord(op.header, atFlags, replyWord);
@@ -304,7 +305,7 @@ void WriteLane::answer(LaneOp& op, uint32_t slot, Stream* client) {
     return;
   }
   op.isLeaving = true;
-  streams_->append(*client, pieces_.data(), pieces_.size(), {pieces_.size(), this, slot});
+  streams_->append(*client, pieces.data(), pieces.size(), {pieces.size(), this, slot});
 }
 
 /// A write that has not begun: it comes to JavaScript as a message.
@@ -312,15 +313,13 @@ void WriteLane::giveBack(LaneOp& op) {
   Stream* client = streams_->find(op.clientId);
   if (client == nullptr || client->serial != op.clientSerial) return;
   streams_->giveBack(*client, op.header, frameHeaderBytes);
-  streams_->giveBack(*client, reinterpret_cast<unsigned char*>(op.block), op.length);
+  streams_->giveBack(*client, reinterpret_cast<unsigned char*>(op.bytes.block), op.length);
 }
 
 /// Its memory is needed no more, and its place when the other copy has answered, too.
 void WriteLane::freeIfOver(LaneOp& op, uint32_t slot) {
   if (op.isUnderWay || op.onDisk || op.isLeaving) return;
-  if (op.block != nullptr) engine_->giveBlock(op.block);
-  op.block = nullptr;
-  if (!op.cached.empty()) engine_->readCache().unpin(op.cached);
+  engine_->giveBack(op.bytes);
   if (!op.atPeer) ops_.free(slot);
 }
 

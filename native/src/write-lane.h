@@ -58,11 +58,8 @@ struct LaneOp {
   /// Of the frame to the other copy; 0: it was not sent.
   uint32_t requestId = 0;
   uint64_t peerSerial = 0;
-  char* block = nullptr;
-  /// Or the blocks of the read cache in which what is read lies.
-  std::vector<uint32_t> cached;
-  /// Of the read cache, when a read began.
-  uint32_t version = 0;
+  /// Of a write the block alone.
+  ReadBytes bytes;
   unsigned char header[64];
 };
 
@@ -105,9 +102,9 @@ class WriteLane : public Below, public RingUser {
   void beginUnderWay(LaneOp& op, uint32_t slot);
   void sendToPeer(LaneOp& op, uint32_t slot, const WritePass& pass);
   void settle(LaneOp& op, uint32_t slot);
-  /// null: the client is gone. What was read is in `pieces_`, behind the header.
-  void answer(LaneOp& op, uint32_t slot, Stream* client);
-  uint64_t placeOf(const LaneOp& op) const { return passes_[op.pass].chunkAt + op.offset; }
+  /// null: the client is gone. The first piece is its header's, the others what was read.
+  void answer(LaneOp& op, uint32_t slot, Stream* client, const std::vector<iovec>& pieces);
+  uint64_t diskOffsetOf(const LaneOp& op) const { return passes_[op.pass].chunkAt + op.offset; }
   void giveBack(LaneOp& op);
   void endPass(WritePass& pass);
   void endIfIdle(WritePass& pass);

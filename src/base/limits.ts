@@ -34,5 +34,10 @@ export const deviceBytesMin = 1 * GiB
 /** Thin volumes of a pool together may promise this many times its usable capacity. */
 export const thinOversubscriptionMax = 10
 
+/** RAM read cache of an SDS. */
+export const rmcacheBytesDefault = 64 * MiB
+export const rmcacheBytesMin = 4 * MiB
+export const rmcacheBytesMax = 64 * GiB
+
 /** Of a write that may stay below TypeScript: native/src/write-lane.cc and relay.cc say the same. */
 export const writeBelowBytesMax = 128 * KiB

@@ -1,6 +1,6 @@
 import { StorageError } from '../base/errors.js'
 import { isId } from '../base/ids.js'
-import { MiB, TiB } from '../base/units.js'
+import { rmcacheBytesDefault, rmcacheBytesMax, rmcacheBytesMin } from '../base/limits.js'
 import { type ConfigKeys, ConfigMistake, type ConfigOf, type ConfigValue } from './keys.js'
 import {
   oneOf,
@@ -42,14 +42,17 @@ function parseCount(value: ConfigValue): number {
   return count
 }
 
-const rmcacheBytesMin = 4 * MiB
-const rmcacheBytesMax = TiB
-
 /** 0: off. */
 function parseRmcache(value: ConfigValue): number {
   if (value === 'off') return 0
-  const bytes = parseSizeBytes(value)
-  if (bytes < rmcacheBytesMin || bytes > rmcacheBytesMax) throw new ConfigMistake('write off, or 4 MiB to 1 TiB')
+  const mistake = new ConfigMistake('write off, or a size from 4 MiB to 64 GiB, as "512 MiB"')
+  let bytes: number
+  try {
+    bytes = parseSizeBytes(value)
+  } catch {
+    throw mistake
+  }
+  if (bytes < rmcacheBytesMin || bytes > rmcacheBytesMax) throw mistake
   return bytes
 }
 
@@ -75,7 +78,7 @@ export const sdsKeys = {
   rmcacheBytes: {
     key: 'rmcache.size',
     parse: parseRmcache,
-    default: '64 MiB',
+    default: `${rmcacheBytesDefault} B`,
     help: 'memory for what applications read or write, or off; with io.mode: buffered the page cache does that',
   },
   leaseTimeoutMs: {

@@ -1,3 +1,4 @@
+import { StorageError } from '../base/errors.js'
 import { type DeviceId, numberOfId, type PoolId, type SdsId } from '../base/ids.js'
 import { checkSdsConfig, type SdsConfig } from '../config/sds.js'
 import { devicesOf, voidEpochs } from '../core/sds/index.js'
@@ -31,9 +32,9 @@ const handOverMsMax = 6_000
 /** Starts the data server of one host. It serves once an MDM has confirmed it; until then it is mute. */
 export async function startSds(config: SdsConfig, ports: Ports): Promise<Daemon> {
   checkSdsConfig(config)
+  if (config.ioMode === 'direct' && config.rmcacheBytes > 0) openReadCache(config.rmcacheBytes, ports)
   const state = await openState(ports, config.directory, config.systemId)
   const earlierLeaseMs = await state.noteLease(config.leaseTimeoutMs)
-  if (config.ioMode === 'direct' && config.rmcacheBytes > 0) ports.readPasses.keepInMemory(config.rmcacheBytes)
   const sds = new SdsDaemon(config, ports, state, earlierLeaseMs)
   try {
     await sds.start()
@@ -42,6 +43,15 @@ export async function startSds(config: SdsConfig, ports: Ports): Promise<Daemon>
     throw error
   }
   return sds
+}
+
+function openReadCache(bytes: number, { readPasses }: Ports): void {
+  try {
+    readPasses.keepInMemory(bytes)
+  } catch (cause) {
+    const detail = `there is no RAM read cache of ${bytes} bytes to be had`
+    throw new StorageError('CONFIGURATION', { detail, remedy: 'make rmcache.size smaller' }, { cause })
+  }
 }
 
 class SdsDaemon implements Daemon {

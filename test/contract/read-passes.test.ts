@@ -1,5 +1,7 @@
+import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { KiB } from '../../src/base/units.js'
 import { systemClock } from '../../src/io/clock.js'
@@ -7,6 +9,7 @@ import { fileDisks } from '../../src/io/disk-port.js'
 import { readPasses } from '../../src/io/read-passes.js'
 import { tcpLink } from '../../src/io/tcp-link.js'
 import { SimWorld } from '../support/index.js'
+import { preloadedLibrary } from '../support/preloaded.js'
 import { readPassesContract } from './read-passes.js'
 
 async function until(predicate: () => boolean): Promise<void> {
@@ -54,4 +57,15 @@ t.test('the read cache starts once', async t => {
 readPassesContract('the addon, direct, with a read cache', real(true))
 t.test('the read cache has answered', async t => {
   t.ok(readPasses.fromMemory.ios > 0 && readPasses.fromMemory.ios < readPasses.total.ios)
+})
+t.test('after a sync that has failed nothing comes from memory that was there before', async t => {
+  const library = await preloadedLibrary('failing-syncs', t.testdir())
+  if (library === null) {
+    t.comment('no compiler: not tried')
+    return
+  }
+  const program = fileURLToPath(new URL('failed-sync.js', import.meta.url))
+  const env = { ...process.env, LD_PRELOAD: library }
+  const output = execFileSync(process.execPath, [program, join(t.testdirName, 'disk')], { env, timeout: 30_000 })
+  t.same(JSON.parse(String(output)), { answers: 4, fromMemory: [0, 1, 1, 2], syncError: 'EBADF' })
 })

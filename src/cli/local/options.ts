@@ -1,5 +1,13 @@
-import { deviceBytesMin, nameLengthMax, sliceCountDefault, sliceCountMax } from '../../base/limits.js'
-import { GiB, MiB, volumeStepBytes } from '../../base/units.js'
+import {
+  deviceBytesMin,
+  nameLengthMax,
+  rmcacheBytesDefault,
+  rmcacheBytesMax,
+  rmcacheBytesMin,
+  sliceCountDefault,
+  sliceCountMax,
+} from '../../base/limits.js'
+import { GiB, volumeStepBytes } from '../../base/units.js'
 import type { ClusterMode } from '../../model/objects.js'
 import { Mistakes } from '../format/failure.js'
 import { formatSize, parseSize } from '../format/size.js'
@@ -61,7 +69,7 @@ export const topologyDefault: Topology = {
   sdcs: 1,
   zeroPadding: true,
   ioMode: 'direct',
-  rmcacheBytes: 64 * MiB,
+  rmcacheBytes: rmcacheBytesDefault,
 }
 
 /** Checks everything that the command line says; throws `Mistakes` with all that is wrong. */
@@ -78,11 +86,12 @@ export function parseUpOptions(texts: UpTexts): UpOptions {
   const put = <K extends keyof Topology>(key: K, value: Topology[K] | undefined) => {
     if (value !== undefined) wanted[key] = value
   }
-  const size = (option: string, given: string | undefined, bytesMin: number) => {
+  const size = (option: string, given: string | undefined, bytesMin: number, bytesMax = Number.POSITIVE_INFINITY) => {
     if (given === undefined) return undefined
     const bytes = collect(mistakes, () => parseSize(given, option))
-    if (bytes === undefined || bytes >= bytesMin) return bytes
-    mistakes.push(`${option} ${given}: at least ${formatSize(bytesMin)}`)
+    if (bytes === undefined || (bytes >= bytesMin && bytes <= bytesMax)) return bytes
+    const atMost = bytesMax < Number.POSITIVE_INFINITY ? `, at most ${formatSize(bytesMax)}` : ''
+    mistakes.push(`${option} ${given}: at least ${formatSize(bytesMin)}${atMost}`)
     return undefined
   }
 
@@ -101,7 +110,9 @@ export function parseUpOptions(texts: UpTexts): UpOptions {
   if (texts.zeroPadding !== undefined && !['on', 'off'].includes(texts.zeroPadding))
     mistakes.push(`--zero-padding ${texts.zeroPadding}: must be on or off`)
   else put('zeroPadding', texts.zeroPadding === undefined ? undefined : texts.zeroPadding === 'on')
-  put('rmcacheBytes', texts.rmcache === 'off' ? 0 : size('--rmcache', texts.rmcache, 4 * MiB))
+  put('rmcacheBytes', texts.rmcache === 'off' ? 0 : size('--rmcache', texts.rmcache, rmcacheBytesMin, rmcacheBytesMax))
+  if (texts.buffered && texts.rmcache !== undefined)
+    mistakes.push('--buffered and --rmcache exclude each other: the page cache is used then')
   if (texts.buffered && texts.direct) mistakes.push('--buffered and --direct exclude each other; give one')
   else put('ioMode', texts.buffered ? 'buffered' : texts.direct ? 'direct' : undefined)
 

@@ -94,7 +94,7 @@ async function makeCluster(dir: string, options: UpOptions, progress: (sentence:
         remedy: 'give --buffered, or another --dir',
       })
     topology.ioMode = 'buffered'
-    progress('the file system does not do direct I/O; the devices are opened with --buffered')
+    progress('the file system does not do direct I/O; the devices are opened with --buffered, without a RAM read cache')
   }
   const state = planCluster(dir, topology, await findFreePorts(portCountOf(topology)))
   for (const process of state.processes) {

@@ -50,7 +50,7 @@ t.test('local up: every mistake is reported at once', async t => {
     buffered: true,
     direct: true,
   })
-  t.equal(mistakes.length, 11)
+  t.equal(mistakes.length, 12)
   for (const what of [
     /--mdms 4: an MDM cluster has 1, 3 or 5 members/,
     /--sdss many/,
@@ -61,7 +61,12 @@ t.test('local up: every mistake is reported at once', async t => {
     t.match(mistakes.join('\n'), what)
   for (const what of [/vol1: write NAME:SIZE/, /vol2:9G: .*multiple of 8 GB/, /vol3: the name is given twice/])
     t.match(mistakes.join('\n'), what)
-  for (const what of [/--zero-padding maybe/, /--rmcache 1K: at least 4 MB/, /exclude each other/])
+  for (const what of [
+    /--zero-padding maybe/,
+    /--rmcache 1K: at least 4 MB/,
+    /--buffered and --direct exclude/,
+    /--buffered and --rmcache exclude/,
+  ])
     t.match(mistakes.join('\n'), what)
 })
 
