@@ -119,11 +119,15 @@ void Engine::startReadCache(const Napi::CallbackInfo& info) {
 
 /// What the read cache has to know of it.
 void Engine::noteEnd(const FileOp& op, int error) {
-  if (readCache_ == nullptr) return;
-  if (op.kind == OpKind::Write || op.kind == OpKind::Erase)
+  if (readCache_ == nullptr || op.kind == OpKind::Read) return;
+  if (error != 0)
+    doubt(op.handle);
+  else if (op.kind != OpKind::Sync)
     readCache_->changed(op.handle, static_cast<uint64_t>(op.offset), op.length);
-  // What was written before may be there or not.
-  if (op.kind == OpKind::Sync && error != 0) readCache_->forget(op.handle);
+}
+
+void Engine::doubt(uint32_t handle) {
+  if (readCache_ != nullptr) readCache_->forget(handle);
 }
 
 void Engine::writeEnded(uint32_t handle, uint64_t offset, uint32_t length, const char* bytes) {

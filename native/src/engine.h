@@ -92,6 +92,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   /// A write that began here has ended, without another one of the same bytes meanwhile, and of a file that was open all the
   /// while. Not null: `bytes` are there now, and are to be kept.
   void writeEnded(uint32_t handle, uint64_t offset, uint32_t length, const char* bytes);
+  /// A change or a sync has failed: what was written before may be there or not, and the disk alone knows.
+  void doubt(uint32_t handle);
   /// An operation of JavaScript's that is no file's: it has begun, it has ended.
   void began();
   void endedAt(uint32_t slot) { ringDone_.push_back({slot, 0}); }

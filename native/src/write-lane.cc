@@ -259,7 +259,10 @@ void WriteLane::ended(uint32_t slot, int result) {
   const bool isToKeep = isWhole && pass.peerSerial != 0;
   if (!op.isRead) engine_->writeEnded(pass.handle, diskOffsetOf(op), op.length, isToKeep ? op.bytes.block : nullptr);
   if (op.isRead && isWhole) engine_->readEnded(pass.handle, diskOffsetOf(op), op.length, op.bytes);
-  if (!op.isRead && result < 0 && result != -EAGAIN) pass.diskError = -result;
+  if (!op.isRead && result < 0 && result != -EAGAIN) {
+    pass.diskError = -result;
+    engine_->doubt(pass.handle);
+  }
   settle(op, slot);
 }
 

@@ -132,8 +132,6 @@ export class DeviceShelf {
         context.log.error('sds.device-failed', { path: disk.path, reason })
         context.reportDevices()
         context.devices.get(store.deviceId)?.callBackLanes()
-        // What the disk has, nobody knows; from here on all see the same of it.
-        context.passes.voidAll()
       },
       onUnreserved: error => context.log.warn('sds.index-unreserved', { path: disk.path, reason: error.message }),
     })
