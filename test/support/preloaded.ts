@@ -11,7 +11,7 @@ export async function preloadedLibrary(
   const source = fileURLToPath(new URL(`../../../test/support/${name}.cc`, import.meta.url))
   const library = join(dir, `${name}.so`)
   try {
-    await promisify(execFile)('g++', ['-shared', '-fPIC', '-O1', '-o', library, source, '-ldl'])
+    await promisify(execFile)('g++', ['-std=c++17', '-shared', '-fPIC', '-O1', '-o', library, source, '-ldl'])
     return library
   } catch {
     return null
