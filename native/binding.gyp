@@ -9,6 +9,7 @@
         "src/files.cc",
         "src/host.cc",
         "src/nbd-netlink.cc",
+        "src/open-file.cc",
         "src/read-cache.cc",
         "src/read-lane.cc",
         "src/receive.cc",

@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { rmcacheBytesDefault } from '../../src/base/limits.js'
+import { MiB } from '../../src/base/units.js'
 import { withMdm } from '../../src/cli/mdm-session.js'
 import type { MdmClient } from '../../src/mdm-client/client.js'
 import type { IoMode } from '../runner/options.js'
@@ -28,7 +30,7 @@ export interface BlockmeshOptions {
 }
 
 const modes: Record<IoMode, { options: readonly string[]; info: string }> = {
-  direct: { options: ['--direct'], info: 'direct I/O, 64 MiB of RAM read cache each' },
+  direct: { options: ['--direct'], info: `direct I/O, ${rmcacheBytesDefault / MiB} MiB of RAM read cache each` },
   cached: { options: ['--direct', '--rmcache', '512M'], info: 'direct I/O, 512 MiB of RAM read cache each' },
   uncached: { options: ['--direct', '--rmcache', 'off'], info: 'direct I/O, no read cache' },
   buffered: { options: ['--buffered'], info: 'page cache' },

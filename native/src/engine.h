@@ -6,49 +6,22 @@
 #include <napi.h>
 #include <uv.h>
 
-#include <condition_variable>
 #include <deque>
 #include <memory>
 #include <mutex>
-#include <thread>
 #include <vector>
 
 #include "file-ops.h"
+#include "open-file.h"
 #include "read-cache.h"
 #include "ring.h"
 
-class Engine;
 /// Whoever has transfers of his own in the ring.
 class RingUser {
  public:
   virtual ~RingUser() = default;
   /// The transfer of that slot has ended: bytes or a negative errno.
   virtual void ended(uint32_t slot, int result) = 0;
-};
-
-/// An open file with its queue and its threads, started as they are needed.
-class OpenFile {
- public:
-  OpenFile(std::shared_ptr<Engine> engine, FileTraits traits) : engine_(std::move(engine)), traits_(traits) {}
-  ~OpenFile() { close(); }
-  const FileTraits& traits() const { return traits_; }
-  void enqueue(FileOp* op);
-  /// Finishes what is queued, ends the threads, closes the descriptor and with it gives up the locks. Blocks.
-  int close();
-
- private:
-  void work();
-
-  std::shared_ptr<Engine> engine_;
-  const FileTraits traits_;
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::deque<FileOp*> queue_;
-  std::vector<std::thread> threads_;
-  size_t idle_ = 0;
-  size_t writing_ = 0;  // threads that are at a write
-  bool closing_ = false;
-  bool closed_ = false;
 };
 
 struct Completion {
