@@ -30,10 +30,15 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const)
 
 async function startTargets(options: BenchOptions, place: TargetPlace, targets: Target[]): Promise<void> {
   const starts: [string, () => Promise<Target>][] = [
-    ...options.ioModes.map((ioMode): [string, () => Promise<Target>] => {
-      const name = ioMode === 'direct' ? 'ours' : `ours-${ioMode}`
-      return [name, () => startBlockmesh(place, { name, ioMode })]
-    }),
+    ...options.ioModes.flatMap(ioMode =>
+      options.sdss.map((count): [string, () => Promise<Target>] => {
+        const mode = ioMode === 'direct' ? [] : [ioMode]
+        const sdss = count === options.sdss[0] ? [] : [`${count}sdss`]
+        const name = ['ours', ...mode, ...sdss].join('-')
+        const shape = ['--sdss', String(count), '--fault-sets', String(count)]
+        return [name, () => startBlockmesh(place, { name, ioMode, shape })]
+      }),
+    ),
     ['raw', () => startRawFile(place)],
   ]
   if (await isInstalled('nbdkit')) starts.push(['nbdkit', () => startNbdServer('nbdkit', place)])

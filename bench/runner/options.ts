@@ -15,6 +15,8 @@ export interface BenchOptions {
   rangeBytes: number
   workloads: readonly Workload[]
   ioModes: readonly IoMode[]
+  /** How many SDSs our clusters have, each count measured. */
+  sdss: readonly number[]
   peers: string[]
   /** Parent of the directory that the targets use. */
   directory: string
@@ -32,6 +34,7 @@ each run and each summary, then a table.
   --range-mib N      range that is written first and then used (default 1024)
   --mode M,M         of our devices: direct, cached (direct, 512 MiB of RAM read cache in each SDS), uncached (direct, none),
                      buffered (page cache); default direct,cached,buffered
+  --sdss N,N         of our clusters, each count with each mode; default 2, as many data servers as the peers have
   --peers WHAT       qemu-nbd, [LABEL=]NBD-URI, or [LABEL=]PATH of a program that sets up a system; may be repeated
   --dir DIR          where the targets keep their files (default: the directory for temporary files)
 `
@@ -49,6 +52,7 @@ export function parseOptions(args: string[]): BenchOptions | 'help' {
       only: { type: 'string' },
       'range-mib': { type: 'string' },
       mode: { type: 'string' },
+      sdss: { type: 'string', default: '2' },
       peers: { type: 'string', multiple: true, default: [] },
       dir: { type: 'string', default: process.env.TMPDIR ?? '/tmp' },
     },
@@ -63,6 +67,7 @@ export function parseOptions(args: string[]): BenchOptions | 'help' {
     rangeBytes: wholeNumber('--range-mib', values['range-mib'], isShort ? 256 : 1024, 8192) * 2 ** 20,
     workloads: values.only === undefined ? workloads : values.only.split(',').map(workloadOf),
     ioModes: (values.mode ?? (isShort ? 'direct' : 'direct,cached,buffered')).split(',').map(ioModeOf),
+    sdss: values.sdss.split(',').map(count => wholeNumber('--sdss', count, 2, 64, 2)),
     peers: values.peers,
     directory: values.dir,
   }

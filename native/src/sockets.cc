@@ -1,4 +1,4 @@
-// Socket pairs and bare descriptors, for the kernel's NBD driver.
+// Socket pairs and bare descriptors: for the kernel's NBD driver, and for who is at the other end.
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -47,6 +47,15 @@ Napi::Value fdIsHungUp(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), (socket.revents & (POLLHUP | POLLERR | POLLNVAL)) != 0);
 }
 
+/// fdPeerUser(fd): number; the user that a unix socket's other end belonged to when it was connected or began to listen
+Napi::Value fdPeerUser(const Napi::CallbackInfo& info) {
+  ucred peer{};
+  socklen_t length = sizeof peer;
+  if (getsockopt(info[0].As<Napi::Number>().Int32Value(), SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0)
+    throw errorOf(info.Env(), failed("getsockopt SO_PEERCRED"));
+  return Napi::Number::New(info.Env(), peer.uid);
+}
+
 }  // namespace
 
 void exportSockets(Napi::Env env, Napi::Object exports) {
@@ -54,5 +63,6 @@ void exportSockets(Napi::Env env, Napi::Object exports) {
   exports.Set("fdDup", Napi::Function::New(env, fdDup));
   exports.Set("fdClose", Napi::Function::New(env, fdClose));
   exports.Set("fdIsHungUp", Napi::Function::New(env, fdIsHungUp));
+  exports.Set("fdPeerUser", Napi::Function::New(env, fdPeerUser));
   exports.Set("fdShutDown", Napi::Function::New(env, fdShutDown));
 }

@@ -30,8 +30,9 @@ void Turn::start(const Napi::CallbackInfo& info) {
 void Turn::end() {
   // The lanes go first: what they do not do themselves is told behind.
   if (engine != nullptr) engine->reap();
-  if (engine != nullptr) engine->submitBegun();
+  // What others wait for leaves before our own disk is given work: a secondary writes while we do.
   if (streams != nullptr) streams->sendAppended();
+  if (engine != nullptr) engine->submitBegun();
   for (;;) {
     if ((engine == nullptr || !engine->hasEnded()) && (streams == nullptr || !streams->hasPending())) {
       if (streams != nullptr) streams->calm();

@@ -103,6 +103,8 @@ export interface Addon {
   fdClose(fd: number): void
   /** True where nobody holds the other end of a socket. */
   fdIsHungUp(fd: number): boolean
+  /** The user whose process a unix socket's other end belonged to when it was connected, or began to listen. */
+  fdPeerUser(fd: number): number
   /** Both directions of a socket, for every process that shares it. */
   fdShutDown(fd: number): void
 

@@ -6,6 +6,7 @@ import { type DataFrame, dataHeaderBytes, decodeHeader } from '../wire/data.js'
 import { type ByteStream, type ByteStreamOwner, takeSocket } from './byte-stream.js'
 import { systemClock } from './clock.js'
 import { DataCodec } from './data-codec.js'
+import { isTrusted, knockLocally, localRemote, localSendBufferBytes } from './local-door.js'
 import { connectTimeoutMs, lingerMs, remoteOf, socketOptions } from './tcp-options.js'
 
 /** Whole frames, one behind the other. */
@@ -42,25 +43,18 @@ export class DataConnection implements Connection<DataFrame>, ByteStreamOwner {
   static connect(to: Endpoint, handlers: ConnectionHandlers<DataFrame>): DataConnection {
     const connection = new DataConnection(to)
     connection.#handlers = handlers
-    const socket = net.connect({ host: to.host, port: to.port, ...socketOptions })
-    connection.#socket = socket
-    socket.pause()
-    socket.setTimeout(connectTimeoutMs, () => connection.#ended(`no connection within ${connectTimeoutMs} ms`))
-    socket.once('connect', () => connection.#isUp(socket))
-    socket.on('error', (error: NodeJS.ErrnoException) => {
-      if (connection.#socket === socket)
-        connection.#ended(error.message, error.code === 'ECONNREFUSED' ? 'refused' : 'other')
-    })
+    connection.#knock(to)
     return connection
   }
 
   /** `socket` was accepted and has not been read. */
   static accept(
     socket: net.Socket,
+    isLocal: boolean,
     handlersFor: (connection: Connection<DataFrame>) => ConnectionHandlers<DataFrame>,
   ): void {
-    const connection = new DataConnection(remoteOf(socket))
-    connection.#stream = takeSocket(socket, 0, connection)
+    const connection = new DataConnection(isLocal ? localRemote : remoteOf(socket))
+    connection.#stream = takeSocket(socket, isLocal ? localSendBufferBytes : 0, connection)
     // What could not be taken is the other side's to try again.
     if (connection.#stream === null) return
     connection.#stream.carriesFrames()
@@ -141,10 +135,35 @@ export class DataConnection implements Connection<DataFrame>, ByteStreamOwner {
 
   // ----
 
-  #isUp(socket: net.Socket): void {
+  /** First at the local door; most endpoints are other hosts' and have none here. */
+  #knock(to: Endpoint): void {
+    const socket = knockLocally(to)
+    const goRound = () => {
+      if (this.#isClosed || this.#socket !== socket) return
+      socket.destroy()
+      this.#dial(to)
+    }
+    this.#socket = socket
+    socket.pause()
+    socket.once('connect', () => (isTrusted(socket) ? this.#isUp(socket, localSendBufferBytes) : goRound()))
+    socket.on('error', goRound)
+  }
+
+  #dial(to: Endpoint): void {
+    const socket = net.connect({ host: to.host, port: to.port, ...socketOptions })
+    this.#socket = socket
+    socket.pause()
+    socket.setTimeout(connectTimeoutMs, () => this.#ended(`no connection within ${connectTimeoutMs} ms`))
+    socket.once('connect', () => this.#isUp(socket, 0))
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      if (this.#socket === socket) this.#ended(error.message, error.code === 'ECONNREFUSED' ? 'refused' : 'other')
+    })
+  }
+
+  #isUp(socket: net.Socket, sendBufferBytes: number): void {
     if (this.#isClosed) return
     this.#socket = null
-    this.#stream = takeSocket(socket, 0, this)
+    this.#stream = takeSocket(socket, sendBufferBytes, this)
     if (this.#stream === null) {
       this.#ended('no descriptor is left for the connection')
       return

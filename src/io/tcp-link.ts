@@ -4,9 +4,8 @@ import type { Endpoint } from '../model/objects.js'
 import type { Link, Listener } from '../ports/link.js'
 import { ControlConnection } from './control-connection.js'
 import { DataConnection } from './data-connection.js'
-import { connectTimeoutMs, remoteOf, socketOptions } from './tcp-options.js'
-
-const connectionsMax = 4096
+import { openLocalDoor } from './local-door.js'
+import { connectionsMax, connectTimeoutMs, remoteOf, socketOptions } from './tcp-options.js'
 
 export const tcpLink: Link = {
   connectData: (to, handlers) => DataConnection.connect(to, handlers),
@@ -19,7 +18,17 @@ export const tcpLink: Link = {
     return connection
   },
   // Data connections are read by the addon, and not before it has them.
-  listenData: (at, accept) => listen(at, { pauseOnConnect: true }, socket => DataConnection.accept(socket, accept)),
+  async listenData(at, accept) {
+    const listener = await listen(at, { pauseOnConnect: true }, socket => DataConnection.accept(socket, false, accept))
+    const door = openLocalDoor(listener.endpoint, socket => DataConnection.accept(socket, true, accept))
+    return {
+      endpoint: listener.endpoint,
+      close: async () => {
+        door.close()
+        await listener.close()
+      },
+    }
+  },
   listenControl: (at, accept) =>
     listen(at, {}, socket => {
       const connection = new ControlConnection(socket, remoteOf(socket), true)

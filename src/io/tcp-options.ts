@@ -1,6 +1,8 @@
 import type net from 'node:net'
 import type { Endpoint } from '../model/objects.js'
 
+/** Of one listener. */
+export const connectionsMax = 4096
 export const connectTimeoutMs = 5_000
 /** After a close, how long the other side may take to read what was sent before. */
 export const lingerMs = 2_000

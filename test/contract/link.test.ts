@@ -1,10 +1,14 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import net from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { tcpLink } from '../../src/io/tcp-link.js'
+import type { Endpoint } from '../../src/model/objects.js'
+import type { Connection, Link } from '../../src/ports/link.js'
 import type { ControlMessage } from '../../src/wire/control.js'
 import { encodeControl } from '../../src/wire/control-parser.js'
-import { makeFrame, opcodes } from '../../src/wire/data.js'
+import { type DataFrame, makeFrame, opcodes } from '../../src/wire/data.js'
 import { SimWorld } from '../support/index.js'
 import { linkContract } from './link.js'
 
@@ -16,7 +20,12 @@ async function until(predicate: () => boolean): Promise<void> {
   }
 }
 
-linkContract('tcp', () => ({ link: tcpLink, until, pause: () => sleep(50) }))
+/** The endpoint's local door has the name that it was given; by another one it is found by TCP alone. */
+const byTcp = (to: Endpoint): Endpoint => ({ ...to, host: 'localhost' })
+const onlyTcp: Link = { ...tcpLink, connectData: (to, handlers) => tcpLink.connectData(byTcp(to), handlers) }
+
+linkContract('tcp', () => ({ link: onlyTcp, until, pause: () => sleep(50) }))
+linkContract('local door', () => ({ link: tcpLink, until, pause: () => sleep(50) }))
 linkContract('simulated', () => {
   const world = new SimWorld(5)
   return {
@@ -69,4 +78,77 @@ t.test('tcp: a data connection that is reset ends with the reason, whether we re
     t.equal(connection.queuedBytes, 0)
   }
   server.close()
+})
+
+/** A data endpoint with who has come, and what they said. */
+async function endpointAt(port: number) {
+  const came: Connection<DataFrame>[] = []
+  const heard: number[] = []
+  const listener = await tcpLink.listenData({ host: '127.0.0.1', port }, connection => {
+    came.push(connection)
+    return { onMessage: frame => heard.push(frame.requestId), onClose() {} }
+  })
+  return { came, heard, listener }
+}
+
+/** A request from us; resolves when it has arrived. */
+async function sayTo({ listener, heard }: Awaited<ReturnType<typeof endpointAt>>, host: string, requestId: number) {
+  const endpoint = { ...listener.endpoint, host }
+  const connection = tcpLink.connectData(endpoint, { onMessage() {}, onClose: reason => heard.push(Number(reason)) })
+  connection.send(makeFrame({ opcode: opcodes.read, requestId }))
+  await until(() => heard.length > 0)
+  connection.close()
+  return heard.pop()
+}
+
+t.test('a process of the same host comes in at the local door, one that knows another name of it by TCP', async t => {
+  const endpoint = await endpointAt(0)
+  t.equal(await sayTo(endpoint, '127.0.0.1', 1), 1)
+  t.match(endpoint.came[0]!.remote, { host: 'this host', port: 0 })
+  t.equal(await sayTo(endpoint, 'localhost', 2), 2)
+  t.match(endpoint.came[1]!.remote.host, /127\.0\.0\.1$/)
+  const { listener } = endpoint
+  await listener.close()
+  const ended: (string | undefined)[] = []
+  tcpLink.connectData(listener.endpoint, { onMessage() {}, onClose: (_, why) => ended.push(why) })
+  await until(() => ended.length === 1)
+  t.same(ended, ['refused'], 'both are closed')
+  const next = await endpointAt(listener.endpoint.port)
+  t.equal(await sayTo(next, '127.0.0.1', 3), 3)
+  t.equal(next.came[0]!.remote.host, 'this host', 'the name is free again')
+  await next.listener.close()
+})
+
+/** Waits at the local door's name of an endpoint, as a user who is nobody, and prints what it is told. */
+const squatter = (name: string) => `
+  const server = require('node:net').createServer(socket => {
+    process.stdout.write('came ')
+    socket.on('error', () => {})
+    socket.on('data', bytes => process.stdout.write('bytes ' + bytes.length + ' '))
+    socket.on('close', () => process.stdout.write('gone '))
+  })
+  server.listen({ path: '${name}' }, () => process.stdout.write('waiting '))
+`
+
+const skip = process.geteuid!() === 0 ? false : 'only the superuser can start a process of another user'
+t.test('who took the name of a local door before is told nothing: all come by TCP', { skip }, async t => {
+  const { listener } = await endpointAt(0)
+  await listener.close()
+  const { port } = listener.endpoint
+  const program = squatter(`\\0blockmesh-data/127.0.0.1:${port}`)
+  const child = spawn(process.execPath, ['-e', program], { uid: 65_534, gid: 65_534, cwd: '/' })
+  t.teardown(() => child.kill())
+  let printed = ''
+  child.stdout.on('data', bytes => {
+    printed += bytes
+  })
+  await until(() => printed === 'waiting ')
+  const endpoint = await endpointAt(port)
+  t.equal(await sayTo(endpoint, '127.0.0.1', 7), 7)
+  t.equal(endpoint.came[0]!.remote.host, '127.0.0.1')
+  await until(() => printed.endsWith('gone '))
+  t.equal(printed, 'waiting came gone ')
+  child.kill()
+  await once(child, 'exit')
+  await endpoint.listener.close()
 })
