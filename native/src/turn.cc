@@ -33,6 +33,8 @@ void Turn::end() {
   // What others wait for leaves before our own disk is given work: a secondary writes while we do.
   if (streams != nullptr) streams->sendAppended();
   if (engine != nullptr) engine->submitBegun();
+  // What has ended in the meantime is answered at once.
+  if (streams != nullptr) streams->sendAppended();
   for (;;) {
     if ((engine == nullptr || !engine->hasEnded()) && (streams == nullptr || !streams->hasPending())) {
       if (streams != nullptr) streams->calm();
