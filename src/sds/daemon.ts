@@ -133,7 +133,9 @@ class SdsDaemon implements Daemon {
   async start(): Promise<void> {
     await this.#shelf.look(this.state.devicePaths)
     this.#listening = await this.#endpoint.listen(this.config.listen)
-    this.ports.log.info('sds.started', { name: this.config.name, endpoint: this.#listening, guid: this.state.guid })
+    const { hasLocalDoor } = this.#endpoint
+    const fields = { name: this.config.name, endpoint: this.#listening, hasLocalDoor, guid: this.state.guid }
+    this.ports.log.info('sds.started', fields)
     this.#mdm.start()
     this.#context.leases.start()
     this.#report()

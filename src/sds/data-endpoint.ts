@@ -37,6 +37,9 @@ export class DataEndpoint {
     return this.#listener.endpoint
   }
 
+  get hasLocalDoor(): boolean {
+    return this.#listener?.hasLocalDoor ?? false
+  }
   get sessionsNow(): number {
     return this.#sessions.size
   }

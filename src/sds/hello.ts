@@ -1,7 +1,7 @@
 import { StorageError } from '../base/errors.js'
 import { type DeviceId, idOfNumber, isId, objectNumberMax, type SystemId } from '../base/ids.js'
 import { decode } from '../wire/codec.js'
-import type { DataFrame, DataHello } from '../wire/data.js'
+import type { DataFrame, DataHello, DataWelcome } from '../wire/data.js'
 import type { SdsContext } from './context.js'
 
 const helloBytesMax = 4_096
@@ -19,6 +19,16 @@ export function parseHello(frame: DataFrame): DataHello | null {
       counts.every(count => Number.isSafeInteger(count) && count >= 0) &&
       hello.client <= objectNumberMax
     return isSound ? hello : null
+  } catch {
+    return null
+  }
+}
+
+/** What a hello was answered with; null if it is not that. */
+export function parseWelcome(frame: DataFrame): DataWelcome | null {
+  try {
+    const welcome = decode(Buffer.concat(frame.body)) as DataWelcome
+    return isId(welcome.sdsId) && Number.isSafeInteger(welcome.mapVersion) ? welcome : null
   } catch {
     return null
   }

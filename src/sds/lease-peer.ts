@@ -1,3 +1,4 @@
+import { numberOfId, type SdsId } from '../base/ids.js'
 import type { HeldLease } from '../core/lease/index.js'
 import type { Endpoint } from '../model/index.js'
 import type { CloseReason, Connection } from '../ports/index.js'
@@ -12,6 +13,7 @@ import {
   opcodes,
 } from '../wire/data.js'
 import type { SdsContext } from './context.js'
+import { parseWelcome } from './hello.js'
 import { encodeDeltas, parseDeltas } from './map-changes.js'
 
 /** What the asker's side of all leases shares. */
@@ -95,6 +97,10 @@ export class LeasePeer {
 
   #received(frame: DataFrame): void {
     if ((frame.flags & frameFlags.reply) === 0) return
+    if (frame.opcode === opcodes.hello && frame.status === 0 && !this.#isFromThem(frame)) {
+      this.#drop()
+      return
+    }
     this.held.heard()
     if (frame.opcode === opcodes.hello) {
       if (frame.status === 0) this.#welcomed()
@@ -107,6 +113,14 @@ export class LeasePeer {
     this.#asked.delete(frame.requestId)
     const answer = frame.status === 0 ? parseAnswer(frame) : null
     if (answer !== null) this.#answered(answer, askedMs)
+  }
+
+  /** An address may be another SDS's by now, whose promise would be worth nothing here. */
+  #isFromThem(welcome: DataFrame): boolean {
+    const sdsId = parseWelcome(welcome)?.sdsId ?? null
+    if (sdsId !== null && numberOfId(sdsId as SdsId) === this.sds) return true
+    this.owner.context.log.warn('sds.lease-of-another', { sds: this.sds, endpoint: this.#endpoint, answered: sdsId })
+    return false
   }
 
   #welcomed(): void {

@@ -4,9 +4,10 @@ import type { DeviceId } from '../base/ids.js'
 import { NumberMap } from '../base/number-map.js'
 import type { Endpoint } from '../model/index.js'
 import type { Connection, Timer } from '../ports/index.js'
-import { decode, encode } from '../wire/codec.js'
-import { type DataFrame, type DataHello, type DataWelcome, frameFlags, makeFrame, opcodes } from '../wire/data.js'
+import { encode } from '../wire/codec.js'
+import { type DataFrame, type DataHello, frameFlags, makeFrame, opcodes } from '../wire/data.js'
 import type { SdsContext } from './context.js'
+import { parseWelcome } from './hello.js'
 import { encodeDeltas, parseDeltas } from './map-changes.js'
 import { type CopySend, linkLost, type Peers } from './replicas.js'
 
@@ -225,7 +226,7 @@ export class Peer {
       this.#drop(`hello was refused with status ${frame.status}`)
       return
     }
-    const welcome = decodeWelcome(frame)
+    const welcome = parseWelcome(frame)
     if (welcome === null) {
       this.#drop('malformed welcome')
       return
@@ -269,14 +270,5 @@ export class Peer {
       this.connect()
     })
     this.#backoffMs = Math.min(backoffMsMax, this.#backoffMs * 2)
-  }
-}
-
-function decodeWelcome(frame: DataFrame): DataWelcome | null {
-  try {
-    const welcome = decode(Buffer.concat(frame.body)) as DataWelcome
-    return Number.isSafeInteger(welcome.mapVersion) ? welcome : null
-  } catch {
-    return null
   }
 }

@@ -2,6 +2,7 @@ import t from 'tap'
 import { errorTable } from '../../../src/base/errors.js'
 import type { SdsId } from '../../../src/base/ids.js'
 import { blockBytes } from '../../../src/base/units.js'
+import type { Endpoint } from '../../../src/model/index.js'
 import { opcodes } from '../../../src/wire/data.js'
 import { Cluster, deviceIdOf, poolId, sdsIdOf, sliceCount, type TestClient } from './cluster.js'
 import { idOf, mdmAt } from './fake-mdm.js'
@@ -81,6 +82,25 @@ t.test('read: shown only while every other copy has promised not to take over', 
   await cluster.until(() => reader.seen.length > before + 5)
   t.equal(reader.sawSince(0, 'o'), reader.seen.length, 'it goes on with what it held back')
   t.ok(cluster.metric(1, 'lease_waits_total') > 0)
+  reader.stop()
+  await cluster.end()
+})
+
+t.test('read: the promise of another SDS that has the address of the other copy by now is none', async t => {
+  const { cluster, reader } = await prepared()
+  const movedMs = cluster.clock.nowMs()
+  const other = cluster.mdm.map.tables.sdss.get(sdsIdOf(2))!
+  const moved = (endpoint: Endpoint) =>
+    cluster.mdm.commit([{ kind: 'put', table: 'sdss', value: { ...other, endpoint } }])
+  moved(cluster.endpointOf(1))
+  await cluster.clock.runFor(5_000)
+  t.ok(
+    Math.max(...reader.seen.map(read => read.answeredMs)) <= movedMs + 1_000,
+    'no longer than the lease that was held',
+  )
+  const before = reader.seen.length
+  moved(other.endpoint)
+  await cluster.until(() => reader.seen.length > before + 5)
   reader.stop()
   await cluster.end()
 })

@@ -8,6 +8,7 @@ import { type DataFrame, makeFrame, makeReply, opcodes } from '../../../src/wire
 import { SimClock } from '../../support/sim-clock.js'
 import { SimReadPasses } from '../../support/sim-read-passes.js'
 import { SimWritePasses } from '../../support/sim-write-passes.js'
+import { sdsIdOf } from './cluster.js'
 
 const endpoint = { host: '10.0.0.2', port: 7072 }
 const device = '0000000000000002' as DeviceId
@@ -35,7 +36,7 @@ function open() {
   )
   const welcome = () => {
     const { handlers, sent } = sessions.at(-1)!
-    handlers.onMessage(makeReply(sent[0]!, 0, [encode({ sdsId: '2', mapVersion: 0 })]))
+    handlers.onMessage(makeReply(sent[0]!, 0, [encode({ sdsId: sdsIdOf(2), mapVersion: 0 })]))
   }
   const send = (chunk: number) => {
     const peer = peers.of(device)
