@@ -8,7 +8,7 @@ import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { fill, measure } from './runner/fio.js'
 import type { Measurement } from './runner/measurement.js'
-import { type BenchOptions, parseOptions, usage } from './runner/options.js'
+import { type BenchOptions, parseOptions, sdssDefault, usage } from './runner/options.js'
 import { formatReport } from './runner/report.js'
 import { type Summary, summarize } from './runner/summary.js'
 import type { Target, TargetPlace } from './runner/target.js'
@@ -33,7 +33,7 @@ async function startTargets(options: BenchOptions, place: TargetPlace, targets: 
     ...options.ioModes.flatMap(ioMode =>
       options.sdss.map((count): [string, () => Promise<Target>] => {
         const mode = ioMode === 'direct' ? [] : [ioMode]
-        const sdss = count === options.sdss[0] ? [] : [`${count}sdss`]
+        const sdss = count === sdssDefault ? [] : [`${count}sdss`]
         const name = ['ours', ...mode, ...sdss].join('-')
         const shape = ['--sdss', String(count), '--fault-sets', String(count)]
         return [name, () => startBlockmesh(place, { name, ioMode, shape })]

@@ -6,6 +6,9 @@ import type { Workload } from './workload.js'
 export type IoMode = 'direct' | 'cached' | 'uncached' | 'buffered'
 const ioModes: readonly IoMode[] = ['direct', 'cached', 'uncached', 'buffered']
 
+/** As many data servers as the peers have. */
+export const sdssDefault = 2
+
 export interface BenchOptions {
   isShort: boolean
   seconds: number
@@ -34,7 +37,7 @@ each run and each summary, then a table.
   --range-mib N      range that is written first and then used (default 1024)
   --mode M,M         of our devices: direct, cached (direct, 512 MiB of RAM read cache in each SDS), uncached (direct, none),
                      buffered (page cache); default direct,cached,buffered
-  --sdss N,N         of our clusters, each count with each mode; default 2, as many data servers as the peers have
+  --sdss N,N         of our clusters, each count with each mode; default ${sdssDefault}, as many data servers as the peers have
   --peers WHAT       qemu-nbd, [LABEL=]NBD-URI, or [LABEL=]PATH of a program that sets up a system; may be repeated
   --dir DIR          where the targets keep their files (default: the directory for temporary files)
 `
@@ -52,7 +55,7 @@ export function parseOptions(args: string[]): BenchOptions | 'help' {
       only: { type: 'string' },
       'range-mib': { type: 'string' },
       mode: { type: 'string' },
-      sdss: { type: 'string', default: '2' },
+      sdss: { type: 'string', default: String(sdssDefault) },
       peers: { type: 'string', multiple: true, default: [] },
       dir: { type: 'string', default: process.env.TMPDIR ?? '/tmp' },
     },
@@ -67,7 +70,7 @@ export function parseOptions(args: string[]): BenchOptions | 'help' {
     rangeBytes: wholeNumber('--range-mib', values['range-mib'], isShort ? 256 : 1024, 8192) * 2 ** 20,
     workloads: values.only === undefined ? workloads : values.only.split(',').map(workloadOf),
     ioModes: (values.mode ?? (isShort ? 'direct' : 'direct,cached,buffered')).split(',').map(ioModeOf),
-    sdss: values.sdss.split(',').map(count => wholeNumber('--sdss', count, 2, 64, 2)),
+    sdss: [...new Set(values.sdss.split(',').map(count => wholeNumber('--sdss', count, sdssDefault, 64, 2)))],
     peers: values.peers,
     directory: values.dir,
   }

@@ -103,8 +103,13 @@ export interface Addon {
   fdClose(fd: number): void
   /** True where nobody holds the other end of a socket. */
   fdIsHungUp(fd: number): boolean
-  /** The user whose process a unix socket's other end belonged to when it was connected, or began to listen. */
-  fdPeerUser(fd: number): number
+  /** A descriptor that listens by an abstract unix name, or an errno with its sign turned. */
+  localListen(name: string): number
+  /**
+   * A descriptor connected to who listens by that name, or an errno with its sign turned: `-EACCES` where the process was
+   * neither the superuser's nor of our own user when it began to listen. It does not wait.
+   */
+  localConnect(name: string): number
   /** Both directions of a socket, for every process that shares it. */
   fdShutDown(fd: number): void
 

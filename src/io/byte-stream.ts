@@ -196,12 +196,22 @@ export function takeSocket(socket: net.Socket, sendBufferBytes: number, owner: B
   const { _handle: handle } = socket as unknown as { _handle: { fd: number } | null }
   try {
     assert(handle !== null && handle.fd >= 0, 'a connected socket has a descriptor')
-    return new ByteStream(addon.fdDup(handle.fd), sendBufferBytes, owner)
+    return takeDescriptor(addon.fdDup(handle.fd), sendBufferBytes, owner)
   } catch (error) {
-    if (!isAddonError(error) && !(error instanceof StorageError)) throw error
+    if (!isAddonError(error)) throw error
     return null
   } finally {
     // Closes its own descriptor and nothing else: the connection is the other one's.
     socket.destroy()
+  }
+}
+
+/** A stream over a connected socket; null: this process has no room for it, and it is closed. */
+export function takeDescriptor(fd: number, sendBufferBytes: number, owner: ByteStreamOwner): ByteStream | null {
+  try {
+    return new ByteStream(fd, sendBufferBytes, owner)
+  } catch (error) {
+    if (!isAddonError(error) && !(error instanceof StorageError)) throw error
+    return null
   }
 }

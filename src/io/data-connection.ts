@@ -6,7 +6,7 @@ import { type DataFrame, dataHeaderBytes, decodeHeader } from '../wire/data.js'
 import { type ByteStream, type ByteStreamOwner, takeSocket } from './byte-stream.js'
 import { systemClock } from './clock.js'
 import { DataCodec } from './data-codec.js'
-import { isTrusted, knockLocally, localRemote, localSendBufferBytes } from './local-door.js'
+import { knockLocally, localRemote, localSendBufferBytes } from './local-door.js'
 import { connectTimeoutMs, lingerMs, remoteOf, socketOptions } from './tcp-options.js'
 
 /** Whole frames, one behind the other. */
@@ -25,7 +25,7 @@ export function* framesOf(bytes: Buffer): Generator<DataFrame> {
 export class DataConnection implements Connection<DataFrame>, ByteStreamOwner {
   readonly #codec = new DataCodec()
   #handlers: ConnectionHandlers<DataFrame> | null = null
-  /** While the connection is being made. */
+  /** While a connection by TCP is being made. */
   #socket: net.Socket | null = null
   #stream: ByteStream | null = null
   #isPaused = false
@@ -43,7 +43,9 @@ export class DataConnection implements Connection<DataFrame>, ByteStreamOwner {
   static connect(to: Endpoint, handlers: ConnectionHandlers<DataFrame>): DataConnection {
     const connection = new DataConnection(to)
     connection.#handlers = handlers
-    connection.#knock(to)
+    connection.#stream = knockLocally(to, connection)
+    if (connection.#stream === null) connection.#dial(to)
+    else connection.#stream.carriesFrames()
     return connection
   }
 
@@ -135,35 +137,21 @@ export class DataConnection implements Connection<DataFrame>, ByteStreamOwner {
 
   // ----
 
-  /** First at the local door; most endpoints are other hosts' and have none here. */
-  #knock(to: Endpoint): void {
-    const socket = knockLocally(to)
-    const goRound = () => {
-      if (this.#isClosed || this.#socket !== socket) return
-      socket.destroy()
-      this.#dial(to)
-    }
-    this.#socket = socket
-    socket.pause()
-    socket.once('connect', () => (isTrusted(socket) ? this.#isUp(socket, localSendBufferBytes) : goRound()))
-    socket.on('error', goRound)
-  }
-
   #dial(to: Endpoint): void {
     const socket = net.connect({ host: to.host, port: to.port, ...socketOptions })
     this.#socket = socket
     socket.pause()
     socket.setTimeout(connectTimeoutMs, () => this.#ended(`no connection within ${connectTimeoutMs} ms`))
-    socket.once('connect', () => this.#isUp(socket, 0))
+    socket.once('connect', () => this.#isUp(socket))
     socket.on('error', (error: NodeJS.ErrnoException) => {
       if (this.#socket === socket) this.#ended(error.message, error.code === 'ECONNREFUSED' ? 'refused' : 'other')
     })
   }
 
-  #isUp(socket: net.Socket, sendBufferBytes: number): void {
+  #isUp(socket: net.Socket): void {
     if (this.#isClosed) return
     this.#socket = null
-    this.#stream = takeSocket(socket, sendBufferBytes, this)
+    this.#stream = takeSocket(socket, 0, this)
     if (this.#stream === null) {
       this.#ended('no descriptor is left for the connection')
       return

@@ -23,8 +23,9 @@ export const tcpLink: Link = {
     const door = openLocalDoor(listener.endpoint, socket => DataConnection.accept(socket, true, accept))
     return {
       endpoint: listener.endpoint,
+      hasLocalDoor: door !== null,
       close: async () => {
-        door.close()
+        door?.close()
         await listener.close()
       },
     }

@@ -34,6 +34,8 @@ export interface ConnectionHandlers<Message> {
 
 export interface Listener {
   readonly endpoint: Endpoint
+  /** Processes of the same host have a quicker way in. */
+  readonly hasLocalDoor?: boolean
   close(): Promise<void>
 }
 

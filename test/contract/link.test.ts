@@ -1,8 +1,8 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import net from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { findFreePorts } from '../../src/cli/local/free-ports.js'
+import { addon } from '../../src/io/addon.js'
 import { tcpLink } from '../../src/io/tcp-link.js'
 import type { Endpoint } from '../../src/model/objects.js'
 import type { Connection, Link } from '../../src/ports/link.js'
@@ -21,7 +21,7 @@ async function until(predicate: () => boolean): Promise<void> {
 }
 
 /** The endpoint's local door has the name that it was given; by another one it is found by TCP alone. */
-const byTcp = (to: Endpoint): Endpoint => ({ ...to, host: 'localhost' })
+const byTcp = (to: Endpoint): Endpoint => ({ ...to, host: '127.1' })
 const onlyTcp: Link = { ...tcpLink, connectData: (to, handlers) => tcpLink.connectData(byTcp(to), handlers) }
 
 linkContract('tcp', () => ({ link: onlyTcp, until, pause: () => sleep(50) }))
@@ -102,10 +102,11 @@ async function sayTo({ listener, heard }: Awaited<ReturnType<typeof endpointAt>>
 }
 
 t.test('a process of the same host comes in at the local door, one that knows another name of it by TCP', async t => {
-  const endpoint = await endpointAt(0)
+  const [port] = await findFreePorts(1)
+  const endpoint = await endpointAt(port!)
   t.equal(await sayTo(endpoint, '127.0.0.1', 1), 1)
   t.match(endpoint.came[0]!.remote, { host: 'this host', port: 0 })
-  t.equal(await sayTo(endpoint, 'localhost', 2), 2)
+  t.equal(await sayTo(endpoint, '127.1', 2), 2)
   t.match(endpoint.came[1]!.remote.host, /127\.0\.0\.1$/)
   const { listener } = endpoint
   await listener.close()
@@ -113,42 +114,42 @@ t.test('a process of the same host comes in at the local door, one that knows an
   tcpLink.connectData(listener.endpoint, { onMessage() {}, onClose: (_, why) => ended.push(why) })
   await until(() => ended.length === 1)
   t.same(ended, ['refused'], 'both are closed')
-  const next = await endpointAt(listener.endpoint.port)
+  const next = await endpointAt(port!)
   t.equal(await sayTo(next, '127.0.0.1', 3), 3)
   t.equal(next.came[0]!.remote.host, 'this host', 'the name is free again')
   await next.listener.close()
 })
 
-/** Waits at the local door's name of an endpoint, as a user who is nobody, and prints what it is told. */
-const squatter = (name: string) => `
-  const server = require('node:net').createServer(socket => {
-    process.stdout.write('came ')
-    socket.on('error', () => {})
-    socket.on('data', bytes => process.stdout.write('bytes ' + bytes.length + ' '))
-    socket.on('close', () => process.stdout.write('gone '))
-  })
-  server.listen({ path: '${name}' }, () => process.stdout.write('waiting '))
-`
-
-const skip = process.geteuid!() === 0 ? false : 'only the superuser can start a process of another user'
+const skip = process.geteuid!() === 0 ? false : 'only the superuser can be another user for a moment'
 t.test('who took the name of a local door before is told nothing: all come by TCP', { skip }, async t => {
-  const { listener } = await endpointAt(0)
-  await listener.close()
-  const { port } = listener.endpoint
-  const program = squatter(`\\0blockmesh-data/127.0.0.1:${port}`)
-  const child = spawn(process.execPath, ['-e', program], { uid: 65_534, gid: 65_534, cwd: '/' })
-  t.teardown(() => child.kill())
-  let printed = ''
-  child.stdout.on('data', bytes => {
-    printed += bytes
+  const [port] = await findFreePorts(1)
+  const name = `blockmesh-data/127.0.0.1:${port}`
+  const told: string[] = []
+  const squatter = net.createServer(socket => {
+    socket.on('error', () => {})
+    socket.on('data', bytes => told.push(`${bytes.length} bytes`))
+    socket.on('close', () => told.push('gone'))
   })
-  await until(() => printed === 'waiting ')
-  const endpoint = await endpointAt(port)
+  process.seteuid!(65_534)
+  squatter.listen({ fd: addon.localListen(name) })
+  process.seteuid!(0)
+  const endpoint = await endpointAt(port!)
+  t.notOk(endpoint.listener.hasLocalDoor)
   t.equal(await sayTo(endpoint, '127.0.0.1', 7), 7)
   t.equal(endpoint.came[0]!.remote.host, '127.0.0.1')
-  await until(() => printed.endsWith('gone '))
-  t.equal(printed, 'waiting came gone ')
-  child.kill()
-  await once(child, 'exit')
+  await until(() => told.length > 0)
+  t.same(told, ['gone'])
+  squatter.close()
   await endpoint.listener.close()
+})
+
+t.test('an endpoint whose name is too long for a local door has none, and nobody finds another one for it', async t => {
+  const long = 'x'.repeat(107)
+  const fd = addon.localListen(long)
+  t.ok(fd >= 0)
+  for (const name of [`${long}:1`, long.slice(1)]) t.ok(addon.localConnect(name) < 0, name)
+  t.ok(addon.localListen(`${long}:1`) < 0)
+  const found = addon.localConnect(long)
+  t.ok(found >= 0)
+  for (const open of [fd, found]) addon.fdClose(open)
 })
