@@ -3,7 +3,7 @@ import { MiB } from '../base/units.js'
 import type { Endpoint } from '../model/objects.js'
 import { addon } from './addon.js'
 import { type ByteStream, type ByteStreamOwner, takeDescriptor } from './byte-stream.js'
-import { connectionsMax } from './tcp-options.js'
+import { backlog, connectionsMax } from './tcp-options.js'
 
 /**
  * A data endpoint's second door, for processes of its own host: a unix socket costs half of what TCP costs over loopback.
@@ -26,7 +26,7 @@ export function openLocalDoor(at: Endpoint, accept: (socket: net.Socket) => void
   const server = net.createServer({ pauseOnConnect: true }, accept)
   server.maxConnections = connectionsMax
   server.on('error', () => {})
-  return server.listen({ fd, backlog: 1024 })
+  return server.listen({ fd, backlog })
 }
 
 /** null: most endpoints are other hosts' and have no door here. */

@@ -5,8 +5,9 @@ import type { Link, Listener } from '../ports/link.js'
 import { ControlConnection } from './control-connection.js'
 import { DataConnection } from './data-connection.js'
 import { openLocalDoor } from './local-door.js'
-import { connectionsMax, connectTimeoutMs, remoteOf, socketOptions } from './tcp-options.js'
+import { backlog, connectionsMax, connectTimeoutMs, remoteOf, socketOptions } from './tcp-options.js'
 
+/** By TCP; data between processes of one host through local doors. */
 export const tcpLink: Link = {
   connectData: (to, handlers) => DataConnection.connect(to, handlers),
   connectControl(to, handlers) {
@@ -61,6 +62,6 @@ export function listening(server: net.Server, at: Endpoint): Promise<void> {
       const remedy = 'free the address, or choose another one in the configuration'
       reject(new StorageError('UNREACHABLE', { detail: `cannot listen: ${cause.message}`, address, remedy }, { cause }))
     })
-    server.listen({ host: at.host, port: at.port, backlog: 1024 }, resolve)
+    server.listen({ host: at.host, port: at.port, backlog }, resolve)
   })
 }

@@ -1,8 +1,9 @@
 import type net from 'node:net'
 import type { Endpoint } from '../model/objects.js'
 
-/** Of one listener. */
+/** Of one listener: connections at a time, and those that wait to be accepted. */
 export const connectionsMax = 4096
+export const backlog = 1024
 export const connectTimeoutMs = 5_000
 /** After a close, how long the other side may take to read what was sent before. */
 export const lingerMs = 2_000

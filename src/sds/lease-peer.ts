@@ -37,6 +37,8 @@ export class LeasePeer {
   #isClosed = false
   #openedMs = 0
   #nextId = 1
+  /** Who answered last in place of the one that was asked. */
+  #other: string | null = null
   /** The newest version whose changes were handed over on this connection. */
   #handedVersion = 0
 
@@ -97,14 +99,13 @@ export class LeasePeer {
 
   #received(frame: DataFrame): void {
     if ((frame.flags & frameFlags.reply) === 0) return
-    if (frame.opcode === opcodes.hello && frame.status === 0 && !this.#isFromThem(frame)) {
-      this.#drop()
-      return
-    }
-    this.held.heard()
-    if (frame.opcode === opcodes.hello) {
-      if (frame.status === 0) this.#welcomed()
-      // It lives, but is not ready, or knows a newer process of ours: the next heartbeat tries again.
+    const isHello = frame.opcode === opcodes.hello
+    const isWelcome = isHello && frame.status === 0
+    const isTheirs = !isWelcome || this.#isFromThem(frame)
+    if (isTheirs) this.held.heard()
+    if (isHello) {
+      if (isWelcome && isTheirs) this.#welcomed()
+      // It lives, but is not ready, or knows a newer process of ours; or is another one: the next heartbeat tries again.
       else this.#drop()
       return
     }
@@ -117,10 +118,13 @@ export class LeasePeer {
 
   /** An address may be another SDS's by now, whose promise would be worth nothing here. */
   #isFromThem(welcome: DataFrame): boolean {
-    const sdsId = parseWelcome(welcome)?.sdsId ?? null
-    if (sdsId !== null && numberOfId(sdsId as SdsId) === this.sds) return true
-    this.owner.context.log.warn('sds.lease-of-another', { sds: this.sds, endpoint: this.#endpoint, answered: sdsId })
-    return false
+    const sdsId = parseWelcome(welcome)?.sdsId ?? ''
+    const isTheirs = sdsId !== '' && numberOfId(sdsId as SdsId) === this.sds
+    // It is asked again with each heartbeat.
+    if (!isTheirs && sdsId !== this.#other)
+      this.owner.context.log.warn('sds.lease-of-another', { sds: this.sds, endpoint: this.#endpoint, answered: sdsId })
+    this.#other = isTheirs ? null : sdsId
+    return isTheirs
   }
 
   #welcomed(): void {

@@ -131,8 +131,11 @@ t.test('who took the name of a local door before is told nothing: all come by TC
     socket.on('close', () => told.push('gone'))
   })
   process.seteuid!(65_534)
-  squatter.listen({ fd: addon.localListen(name) })
-  process.seteuid!(0)
+  try {
+    squatter.listen({ fd: addon.localListen(name) })
+  } finally {
+    process.seteuid!(0)
+  }
   const endpoint = await endpointAt(port!)
   t.notOk(endpoint.listener.hasLocalDoor)
   t.equal(await sayTo(endpoint, '127.0.0.1', 7), 7)
