@@ -152,7 +152,7 @@ export class Lane extends DeviceRequest {
   #ended(unfinished: DataFrame[], errno: string | null): void {
     this.#isCalledBack = true
     this.#timer?.cancel()
-    if (errno !== null) this.device.store.mediaFailed(errno)
+    if (errno !== null) this.device.store.changeFailed(errno)
     const heirs: DeviceRequest[] = []
     for (const frame of unfinished) {
       this.session.handedOver(frame)

@@ -169,7 +169,7 @@ export class Changes {
     this.spare.give(change)
     chunks.marks.endChange(chunk)
     this.leave(chunks)
-    if (mediaError !== null) this.parts.health.mediaFailed(mediaError)
+    if (mediaError !== null) this.parts.health.changeFailed(mediaError)
     done(error)
   }
 }

@@ -89,7 +89,7 @@ export class ChunkStore implements DeviceStore {
     this.disk = disk
     this.epoch = device.epochMax
     this.map = new ChunkMap(device)
-    this.health = new Health(reason => this.fail(reason))
+    this.health = new Health({ onFailed: reason => this.fail(reason), onLoss: () => this.noteLoss() })
     this.index = new IndexWriter(device.index, clock)
     this.groupSync = new GroupSync(disk, this.index, this.health, () => this.writesByPass())
     const { activity, health, index, groupSync } = this
@@ -186,8 +186,8 @@ export class ChunkStore implements DeviceStore {
     this.changes.leave(chunks)
   }
 
-  mediaFailed(errno: string): void {
-    this.health.mediaFailed(errno)
+  changeFailed(errno: string): void {
+    this.health.changeFailed(errno)
   }
 
   write(volume: number, chunk: number, offset: number, pieces: readonly Buffer[], done: StoreDone): void {
@@ -278,7 +278,7 @@ export class ChunkStore implements DeviceStore {
       slots.grow(slotCount)
       this.eraser.kick()
     } catch (error) {
-      this.health.mediaFailed(error instanceof StorageError ? String(error.context.errno) : 'EIO')
+      this.health.syncFailed(error instanceof StorageError ? String(error.context.errno) : 'EIO')
       throw error
     } finally {
       this.gate.end()
@@ -390,13 +390,13 @@ export class ChunkStore implements DeviceStore {
     return refusal !== null
   }
 
-  /**
-   * What was answered and not synced may be lost from here on, though the host goes on: the next opening must not take
-   * this boot for a reason to trust the device.
-   */
-  private fail(reason: string): void {
+  /** The next opening must not take this boot for a reason to trust the device. */
+  private noteLoss(): void {
     this.activity.enter()
     this.index.put(indexKeys.boot, bootLost, () => this.activity.leave())
+  }
+
+  private fail(reason: string): void {
     this.changes.failWaiting()
     this.device.onFailed(reason)
   }

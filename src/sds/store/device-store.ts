@@ -63,7 +63,7 @@ export interface DeviceStore {
   openLane(volume: number, chunk: number): { disk: Disk; offsetBytes: number } | null
   closeLane(volume: number, chunk: number): void
   /** A write that was carried out so has failed: the device is not written any more. */
-  mediaFailed(errno: string): void
+  changeFailed(errno: string): void
   /** Whether there are passes for writes like this one on its disk. */
   takesLanes(passes: WritePasses, like: { offset: number; length: number }): boolean
   /** How often something was changed so. To be set before the first one. */

@@ -90,7 +90,7 @@ export class Eraser {
     const beganMs = clock.nowMs()
     let left = ranges.length
     const erased = (errno: string | null): void => {
-      if (errno !== null) health.mediaFailed(errno)
+      if (errno !== null) health.changeFailed(errno)
       left--
       if (left > 0) return
       if (health.error !== null) {
@@ -98,7 +98,7 @@ export class Eraser {
         return
       }
       disk.sync(errno => {
-        if (errno !== null) health.mediaFailed(errno)
+        if (errno !== null) health.syncFailed(errno)
         if (health.error !== null) return this.end(0)
         this.finishBatch(ranges, clock.nowMs() - beganMs)
       })

@@ -50,7 +50,7 @@ export class GroupSync {
     const sharing = this.next
     this.next = []
     this.disk.sync(errno => {
-      if (errno !== null) this.health.mediaFailed(errno)
+      if (errno !== null) this.health.syncFailed(errno)
       if (this.health.error !== null) return this.end(sharing, this.health.error)
       this.index.flush(text => {
         if (text !== null) this.health.indexFailed(text)

@@ -105,6 +105,45 @@ t.test('write: one that failed fails the device', async t => {
   t.equal(store.failed, 'EIO')
 })
 
+t.test('write: after one that failed the next opening knows whether what was answered before may be lost', async t => {
+  for (const [error, sameBoot] of [
+    ['EIO', false],
+    ['ENOSPC', true],
+    ['EDQUOT', true],
+  ] as const) {
+    const { host, store } = await openNew()
+    await host.write(store, 1, 0, 0, bytes)
+    host.disks.fail(path, { operation: 'write', error, times: 1 })
+    t.same(await host.write(store, 1, 0, 0, stamped('lost', 8192)), { kind: 'media', errno: error })
+    t.same(host.failures, [error])
+    await host.close(store)
+    const again = await host.open()
+    t.match(again.opened, { cleanStop: false, sameBoot }, error)
+    t.ok((await host.readBytes(again, 1, 0, 0, 8192)).equals(bytes))
+  }
+})
+
+t.test(
+  'sync: one that finds no room for what was answered is a loss, before and after a write that finds none',
+  async t => {
+    for (const slower of ['sync', 'write'] as const) {
+      const { host, store } = await openNew()
+      await host.write(store, 1, 0, 0, bytes)
+      for (const operation of ['write', 'sync'] as const)
+        host.disks.fail(path, { operation, error: 'ENOSPC', times: 1 })
+      const ended: string[] = []
+      host.disks.slow(path, slower === 'write' ? 100 : 0)
+      store.write(1, 0, 0, [bytes], () => ended.push('write'))
+      host.disks.slow(path, slower === 'sync' ? 100 : 0)
+      store.sync(() => ended.push('sync'))
+      await host.clock.runFor(300)
+      t.equal(ended[1], slower)
+      await host.close(store)
+      t.match((await host.open()).opened, { cleanStop: false, sameBoot: false })
+    }
+  },
+)
+
 t.test(
   'read: one that failed is answered with the error; the device goes on, so that the place can be repaired',
   async t => {
