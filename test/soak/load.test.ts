@@ -29,7 +29,7 @@ class LyingBackend extends MemoryBackend {
   }
 }
 
-async function runLoad(lie: LyingBackend['lie'], forMs: number) {
+async function startLoad(mayLoseSdc: LoadOptions['mayLoseSdc'] = () => false) {
   const backend = new LyingBackend({ name: 'vol1', sizeBytes: 8192 * MiB, chunkBytes: MiB })
   const server = await startNbdServer([backend])
   const failures: string[] = []
@@ -42,11 +42,16 @@ async function runLoad(lie: LyingBackend['lie'], forMs: number) {
     thinkMs: 1,
     hotChunks: 2,
     generation: () => 1,
-    mayLoseSdc: () => false,
+    mayLoseSdc,
     fail: error => failures.push(error.message),
   }
   const load = new Load(options)
   load.start()
+  return { backend, server, failures, load }
+}
+
+async function runLoad(lie: LyingBackend['lie'], forMs: number) {
+  const { backend, server, failures, load } = await startLoad()
   const endMs = performance.now() + forMs
   while (performance.now() < endMs && failures.length === 0) {
     await new Promise(resolve => setTimeout(resolve, 50))
@@ -74,4 +79,19 @@ for (const [lie, says] of [
   t.test(`load: a system that does this is found out: ${lie}`, async t => {
     const { failures } = await runLoad(lie, 10_000)
     t.match(failures[0], says, `${failures[0]}`)
+  })
+
+for (const [ended, says] of [
+  [1, undefined],
+  [0, /a living SDC dropped a connection/],
+] as const)
+  t.test(`load: process 1 drops its connections when process ${ended} is known to have ended`, async t => {
+    const { server, failures, load } = await startLoad(generation => generation === ended)
+    const { counts } = load
+    while (counts.answered < 60) await new Promise(resolve => setTimeout(resolve, 10))
+    await server.close()
+    while (counts.connectionsLost < 2) await new Promise(resolve => setTimeout(resolve, 10))
+    load.close()
+    if (says === undefined) t.same(failures, [])
+    else t.match(failures[0], says)
   })

@@ -28,8 +28,11 @@ export interface LoadOptions {
   hotChunks: number
   /** Which process of the SDC is the one that answers now; it goes up before a new one is started. */
   generation(): number
-  /** True while the SDC may close connections and refuse new ones, as it is being ended or started. */
-  mayLoseSdc(): boolean
+  /**
+   * True if that process of the SDC may close connections and refuse new ones, as it is being ended or started, or has
+   * ended: what it did last may be heard of when the next one runs already.
+   */
+  mayLoseSdc(generation: number): boolean
   /** The first violation ends the run. */
   fail(error: Error): void
   /** A request has waited long for its answer. */
@@ -48,7 +51,7 @@ export interface LoadCounts {
   /** Reads that were compared with the checker. */
   checked: number
   abandoned: number
-  reconnects: number
+  connectionsLost: number
   pauseMsMax: number
 }
 
@@ -58,7 +61,7 @@ const longWaitMs = 500
 /** Stamped requests to one volume through the NBD door, several connections, every answer checked. */
 export class Load {
   readonly checker: RegisterChecker
-  readonly counts: LoadCounts = { answered: 0, checked: 0, abandoned: 0, reconnects: 0, pauseMsMax: 0 }
+  readonly counts: LoadCounts = { answered: 0, checked: 0, abandoned: 0, connectionsLost: 0, pauseMsMax: 0 }
   readonly #hot: number[] = []
   readonly #open = new Set<Request>()
   readonly #connections: LoadConnection[]
@@ -162,7 +165,7 @@ export class Load {
     this.#open.delete(request)
     const { checker, counts } = this
     try {
-      if (errno === errnoShutdown && mayLoseSdc()) this.abandon(request)
+      if (errno === errnoShutdown && mayLoseSdc(request.process)) this.abandon(request)
       else if (errno !== null) {
         checker.failed(request)
         throw new Violation(`${this.options.volume}: ${say(request)} failed with errno ${errno}`)
@@ -280,16 +283,16 @@ class LoadConnection {
   }
 
   async #connect(): Promise<void> {
-    const { options, counts } = this.load
+    const { options } = this.load
     while (!this.#isClosed) {
       try {
         this.#generation = options.generation()
         this.#client = await NbdClient.connect(options.socketPath, options.volume, reason => this.#lost(reason))
-        counts.reconnects++
         if (!this.load.isEnding) for (let i = 0; i < options.depth; i++) this.#later()
         return
       } catch (error) {
-        if (!options.mayLoseSdc()) options.note?.(`${options.volume}: cannot connect: ${(error as Error).message}`)
+        if (!options.mayLoseSdc(this.#generation))
+          options.note?.(`${options.volume}: cannot connect: ${(error as Error).message}`)
         await sleep(reconnectPauseMs)
       }
     }
@@ -297,8 +300,9 @@ class LoadConnection {
 
   #lost(reason: string): void {
     const { options } = this.load
-    if (!options.mayLoseSdc())
+    if (!options.mayLoseSdc(this.#generation))
       options.fail(new Violation(`${options.volume}: a living SDC dropped a connection: ${reason}`))
+    this.load.counts.connectionsLost++
     for (const request of this.#sent) this.load.abandon(request)
     this.#sent.clear()
     this.#client = null

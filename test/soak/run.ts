@@ -181,7 +181,7 @@ class Soak {
           thinkMs: 25,
           hotChunks: 48,
           generation: () => cluster.sdcGeneration,
-          mayLoseSdc: () => cluster.sdcIsEnding,
+          mayLoseSdc: generation => cluster.sdcIsEnding || generation !== cluster.sdcGeneration,
           fail: error => this.fail(error),
           waited: (beganMs, endedMs) => this.#faults!.waited(beganMs, endedMs),
           note: sentence => this.#log(sentence),
