@@ -5,6 +5,8 @@
 
 /// CLOCK_BOOTTIME in milliseconds, the clock of src/io/clock.ts.
 double bootTimeMs();
+/// For threads of the addon's own, as they begin: they go where the process may, wherever the event loop is kept.
+void leaveLoopCpus();
 
 void exportEngine(Napi::Env env, Napi::Object exports);
 void exportFiles(Napi::Env env, Napi::Object exports);

@@ -1,5 +1,6 @@
 // What a daemon asks of its host: memory that stays, allocations that do not wait for the devices it serves, time.
 #include <dirent.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -124,6 +125,24 @@ Napi::Value memoryLockFiles(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), lockedBytes);
 }
 
+/// Where the process could run before the event loop was kept on some of the CPUs.
+cpu_set_t processCpus;
+std::atomic<bool> isLoopKept{false};
+
+/// loopCpusSet(cpus: number[]): the thread that calls this runs on these alone. Throws EINVAL where the process may use none of them.
+void loopCpusSet(const Napi::CallbackInfo& info) {
+  const auto list = info[0].As<Napi::Array>();
+  cpu_set_t cpus;
+  CPU_ZERO(&cpus);
+  for (uint32_t at = 0; at < list.Length(); ++at) {
+    const uint32_t cpu = list.Get(at).ToNumber().Uint32Value();
+    if (cpu < CPU_SETSIZE) CPU_SET(cpu, &cpus);
+  }
+  if (!isLoopKept && sched_getaffinity(0, sizeof processCpus, &processCpus) != 0) throw errorOf(info.Env(), failed("sched_getaffinity"));
+  if (sched_setaffinity(0, sizeof cpus, &cpus) != 0) throw errorOf(info.Env(), failed("sched_setaffinity"));
+  isLoopKept = true;
+}
+
 /// bootTimeMs(): number, with fractions; counts suspend
 Napi::Value bootTime(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), bootTimeMs());
@@ -137,9 +156,14 @@ double bootTimeMs() {
   return static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) / 1e6;
 }
 
+void leaveLoopCpus() {
+  if (isLoopKept) sched_setaffinity(0, sizeof processCpus, &processCpus);
+}
+
 void exportHost(Napi::Env env, Napi::Object exports) {
   exports.Set("ioFlusherSet", Napi::Function::New(env, ioFlusherSet));
   exports.Set("ioFlusherGet", Napi::Function::New(env, ioFlusherGet));
   exports.Set("memoryLockFiles", Napi::Function::New(env, memoryLockFiles));
+  exports.Set("loopCpusSet", Napi::Function::New(env, loopCpusSet));
   exports.Set("bootTimeMs", Napi::Function::New(env, bootTime));
 }

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <system_error>
 
+#include "addon.h"
 #include "engine.h"
 
 namespace {
@@ -38,6 +39,7 @@ void OpenFile::enqueue(FileOp* op) {
 }
 
 void OpenFile::work() {
+  leaveLoopCpus();
   std::unique_lock<std::mutex> lock(mutex_);
   for (;;) {
     while (queue_.empty()) {

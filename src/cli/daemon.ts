@@ -6,7 +6,7 @@ import { loadConfig } from '../config/load.js'
 import { mdmKeys } from '../config/mdm.js'
 import { sdcKeys } from '../config/sdc.js'
 import { sdsKeys } from '../config/sds.js'
-import { becomeIoFlusher, lockMemory, readBootId } from '../io/host.js'
+import { becomeIoFlusher, keepLoopOn, lockMemory, readBootId } from '../io/host.js'
 import { serveMetrics } from '../io/metrics.js'
 import { realPorts } from '../io/real-ports.js'
 import { sdNotify } from '../io/sd-notify.js'
@@ -25,6 +25,8 @@ interface CommonConfig {
   name: string
   logLevel: string
   metricsListen: Endpoint | null
+  /** Of some roles. */
+  cpus?: number[] | null
 }
 
 interface RoleTraits {
@@ -90,6 +92,7 @@ export async function runDaemon(role: DaemonRole, configFile: string): Promise<n
     }
     daemon = first
     if (config.metricsListen) metrics = await serveMetrics(config.metricsListen, () => first.metrics())
+    if (config.cpus) keepLoop(config.cpus, log)
     void sdNotify('READY=1')
     log.info('daemon.ready', { role })
     keepHeapSmall()
@@ -152,6 +155,13 @@ function hardenProcess(log: Log): void {
     if (whyNot === null) log.info('daemon.hardened', { measure })
     else log.warn('daemon.not-hardened', { measure, reason: whyNot })
   }
+}
+
+/** Once everything runs: threads that are there by then stay where they are. Where it cannot be done, all goes on as without. */
+function keepLoop(cpus: readonly number[], log: Log): void {
+  const whyNot = keepLoopOn(cpus)
+  if (whyNot === null) log.info('daemon.cpus-kept', { cpus })
+  else log.warn('daemon.cpus-not-kept', { cpus, reason: whyNot })
 }
 
 /** True if `work` is done in time. */

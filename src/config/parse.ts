@@ -35,6 +35,24 @@ export function parseInteger(value: ConfigValue): number {
   return number
 }
 
+/** The kernel's cpu_set_t has so many. */
+const cpusMax = 1024
+
+/** `2`, `0-3,8`: CPUs as taskset(1) and /proc spell them, each once and in order. */
+export function parseCpus(value: ConfigValue): number[] {
+  const cpus = new Set<number>()
+  for (const range of manyTexts(value)) {
+    const match = /^(\d{1,4})(?:-(\d{1,4}))?$/.exec(range)
+    const first = Number(match?.[1])
+    const last = Number(match?.[2] ?? first)
+    if (match === null || last < first || last >= cpusMax)
+      throw new ConfigMistake(`"${range}" is no CPU or range of CPUs; write for example "2" or "0-3,8"`)
+    for (let cpu = first; cpu <= last; cpu++) cpus.add(cpu)
+  }
+  if (cpus.size === 0) throw new ConfigMistake('is empty; write for example "2" or "0-3,8"')
+  return [...cpus].sort((a, b) => a - b)
+}
+
 /** A parser that takes only these words. */
 export const oneOf =
   <Word extends string>(...words: readonly Word[]) =>

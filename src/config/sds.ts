@@ -4,6 +4,7 @@ import { rmcacheBytesDefault, rmcacheBytesMax, rmcacheBytesMin } from '../base/l
 import { type ConfigKeys, ConfigMistake, type ConfigOf, type ConfigValue } from './keys.js'
 import {
   oneOf,
+  parseCpus,
   parseDurationMs,
   parseEndpoint,
   parseEndpointList,
@@ -80,6 +81,12 @@ export const sdsKeys = {
     parse: parseRmcache,
     default: `${rmcacheBytesDefault} B`,
     help: 'memory for what applications read or write, or off; with io.mode: buffered the page cache does that',
+  },
+  cpus: {
+    key: 'cpus',
+    parse: parseCpus,
+    default: null,
+    help: 'CPUs for the event loop, as "2" or "0-3,8"; by default all: one each where several SDSs share a host',
   },
   leaseTimeoutMs: {
     key: 'lease.timeout',

@@ -124,6 +124,8 @@ export interface Addon {
   ioFlusherGet(): boolean
   /** Locks the program and its libraries, as mapped now, in memory; returns how many bytes that is. */
   memoryLockFiles(): number
+  /** The calling thread, and no other, runs on these CPUs alone from now on. */
+  loopCpusSet(cpus: readonly number[]): void
   /** CLOCK_BOOTTIME in milliseconds, with fractions. */
   bootTimeMs(): number
 }

@@ -1,5 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import t from 'tap'
+import { cpusHere } from '../../src/cli/local/process-table.js'
+import { parseCpus } from '../../src/config/parse.js'
 import { bootTimeMs, readBootId } from '../../src/io/host.js'
 
 const host = JSON.stringify(new URL('../../src/io/host.js', import.meta.url).href)
@@ -41,6 +43,20 @@ t.test('a process with locked memory compiles, collects garbage and exits as eve
     t.match(said[0], /remedy|needs|set MemorySwapMax/)
   }
   t.equal(said.at(-1), 'alive')
+})
+
+t.test('the event loop is kept on a CPU, or it is said why it cannot be', async t => {
+  const [cpu] = cpusHere()
+  const said = run(`
+    import { readFileSync } from 'node:fs'
+    const cpus = () => /Cpus_allowed_list:\\s*(.*)/.exec(readFileSync('/proc/thread-self/status', 'utf8'))[1]
+    console.log(host.keepLoopOn([1023]))
+    console.log(cpus())
+    console.log(host.keepLoopOn([${cpu}, 1023]))
+    console.log(cpus())`)
+  t.equal(said[0], 'sched_setaffinity: EINVAL')
+  t.same(parseCpus(said[1]!), cpusHere(), 'and all is as it was')
+  t.same(said.slice(2), ['null', String(cpu)])
 })
 
 t.test('a process is an IO flusher with all its threads, or says what it lacks', async t => {

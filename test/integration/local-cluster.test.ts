@@ -1,7 +1,9 @@
 import { execFileSync } from 'node:child_process'
-import { readFileSync, statSync } from 'node:fs'
+import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { cpusHere } from '../../src/cli/local/process-table.js'
+import { parseCpus } from '../../src/config/parse.js'
 import { type LocalCluster, shell, startLocalCluster } from '../support/local-cluster.js'
 import { runProgram } from '../support/run-program.js'
 
@@ -12,6 +14,11 @@ const isAlive = (pid: number): boolean => {
     return false
   }
 }
+const cpusOf = (pid: number, thread: number): number[] =>
+  parseCpus(/^Cpus_allowed_list:\s*(.+)$/m.exec(readFileSync(`/proc/${pid}/task/${thread}/status`, 'utf8'))![1]!)
+/** The kernel makes threads for io_uring's syncs, which go where the loop goes. */
+const isOfRing = (pid: number, thread: number): boolean =>
+  readFileSync(`/proc/${pid}/task/${thread}/comm`, 'utf8').startsWith('iou-')
 const stateOf = async (cluster: LocalCluster, name: string): Promise<string | undefined> => {
   const status = JSON.parse(await cluster.local('status', '--json')) as { processes: { name: string; state: string }[] }
   return status.processes.find(process => process.name === name)?.state
@@ -72,6 +79,20 @@ t.test(
     const { uri } = cluster.volume('vol1')
     await shell(`qemu-io -f raw -c 'write -P 0x5a 1M 5M' -c flush '${uri}'`)
     await cluster.check()
+
+    await t.test('the event loop of each SDS keeps to a CPU, their other threads run anywhere', t => {
+      const cpus = cpusHere()
+      if (cpus.length < 2) t.comment('there is but one CPU: nothing is dealt out')
+      for (const sds of [1, 2, 3]) {
+        const pid = pidOf(cluster, `sds-${sds}`)
+        const threads = readdirSync(`/proc/${pid}/task`).map(Number)
+        const others = threads.filter(thread => thread !== pid && !isOfRing(pid, thread))
+        t.ok(others.length > 4, `${others.length} other threads`)
+        for (const thread of others) t.same(cpusOf(pid, thread), cpus)
+        t.same(cpusOf(pid, pid), cpus.length < 2 ? cpus : [cpus[(sds - 1) % cpus.length]])
+      }
+      t.end()
+    })
 
     await t.test('down ends every process and keeps the data', async t => {
       await cluster.local('down')

@@ -46,19 +46,33 @@ export const faultSetOfSds = (topology: Topology, sds: number): string | null =>
 export const mdmKindOf = (topology: Topology, mdm: number): MdmKind =>
   mdm <= (topology.mdms + 1) / 2 ? 'manager' : 'tieBreaker'
 
-/** The text of a daemon's configuration file. */
-export function configTextOf(dir: string, state: LocalState, { name, role, ...process }: LocalProcess): string {
+/**
+ * SDSs that share a machine get one of its `cpus` each, in turn: each has a server of its own elsewhere, and the kernel, which
+ * sees one wake the next, would gather them on one CPU. null: there is nothing to deal out.
+ */
+export const cpuOfSds = (sds: number, cpus: readonly number[]): number | null =>
+  cpus.length < 2 ? null : cpus[(sds - 1) % cpus.length]!
+
+/** The text of a daemon's configuration file on a machine with these CPUs. */
+export function configTextOf(
+  dir: string,
+  state: LocalState,
+  { name, role, ...process }: LocalProcess,
+  cpus: readonly number[] = [],
+): string {
   const directory = join(processDir(dir, name), 'state')
+  const number = Number(name.replace(`${role}-`, ''))
   const mdm = mdmAddresses(state).map(spell)
   const common = { name, directory, metrics: { listen: spell(process.metrics) }, log: { level: 'info' } }
   const own = {
     mdm: () => {
-      const kind = mdmKindOf(state.topology, Number(name.replace('mdm-', '')))
+      const kind = mdmKindOf(state.topology, number)
       // An MDM that has lost its disk waits to be attached; it never makes a second system.
       const creates = state.topology.mdms === 1 || (name === 'mdm-1' && !state.provisioned)
       return { listen: spell(process.address!), kind, system: creates ? { name: 'local' } : { create: false } }
     },
     sds: () => ({
+      ...(cpuOfSds(number, cpus) === null ? {} : { cpus: cpuOfSds(number, cpus) }),
       listen: spell(process.address!),
       mdm,
       devices: { search: [processDir(dir, name)] },

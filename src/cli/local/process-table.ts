@@ -3,6 +3,7 @@ import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { StorageError } from '../../base/errors.js'
+import { parseCpus } from '../../config/parse.js'
 import { configPath, logPath, type ProcessIdentity, processDir, type Role } from './state.js'
 
 export type RunState = 'running' | 'suspended' | 'down'
@@ -14,6 +15,12 @@ interface Stat {
 }
 
 export const thisBootId = (): string => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
+
+/** The CPUs that this process may run on (proc_pid_status(5)). */
+export function cpusHere(): number[] {
+  const list = /^Cpus_allowed_list:\s*(.+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]
+  return list === undefined ? [] : parseCpus(list)
+}
 
 /** Parses /proc/PID/stat; the name in it may hold blanks and brackets. */
 export function parseStat(text: string): Stat {

@@ -43,6 +43,22 @@ t.test('plan: the configuration files are what the daemons accept', async t => {
   t.match(loadConfig(sdcKeys, textOf('sdc-1'), 'sdc.yaml'), { name: 'sdc-1' })
 })
 
+t.test('plan: SDSs that share a machine get a CPU each, in turn, and everything else all of them', async t => {
+  const state = planCluster('/d', { ...topologyDefault }, ports(portCountOf(topologyDefault)))
+  const cpusOf = (cpus: number[]) =>
+    state.processes.map(process => {
+      const keys = { mdm: mdmKeys, sds: sdsKeys, sdc: sdcKeys }[process.role]
+      return [
+        process.name,
+        (loadConfig(keys, configTextOf('/d', state, process, cpus), 'x') as { cpus?: unknown }).cpus,
+      ]
+    })
+  const others = { 'mdm-1': undefined, 'sdc-1': undefined }
+  t.same(Object.fromEntries(cpusOf([2, 5])), { ...others, 'sds-1': [2], 'sds-2': [5], 'sds-3': [2] })
+  for (const cpus of [[], [3]])
+    t.same(Object.fromEntries(cpusOf(cpus)), { ...others, 'sds-1': null, 'sds-2': null, 'sds-3': null })
+})
+
 t.test(
   'plan: of several MDMs one creates the system, the last ones are tie breakers, and all daemons know all',
   async t => {

@@ -5,6 +5,7 @@ import { loadConfig } from '../../../src/config/load.js'
 import {
   oneOf,
   parseBoolean,
+  parseCpus,
   parseDurationMs,
   parseEndpoint,
   parseEndpointList,
@@ -116,6 +117,11 @@ t.test('config values: what each parser takes and what it says to the rest', asy
   t.throws(() => parseEndpoint('host:65536'), /host:port/)
   t.throws(() => parsePath('relative/path'), /absolute/)
   t.same(parsePathList('/a, /b'), ['/a', '/b'])
+  t.same(parseCpus('3'), [3])
+  t.same(parseCpus('8,0-3, 2'), [0, 1, 2, 3, 8])
+  t.same(parseCpus(['1', '0']), [0, 1])
+  for (const text of ['all', '-1', '3-1', '1024', '0-', '1.5', ''])
+    t.throws(() => parseCpus(text), /write for example "2" or "0-3,8"/)
   t.throws(() => parseText(['a']), /not a list/)
   t.throws(() => parseEndpointList([]), /at least one/)
 })

@@ -130,6 +130,7 @@ export class Cluster {
           deviceSearch: ['/disks'],
           ioMode: 'direct',
           rmcacheBytes: 0,
+          cpus: null,
           logLevel: 'info',
           marksIdleMs: 10_000,
           marksKept: 0,

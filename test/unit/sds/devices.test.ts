@@ -120,6 +120,7 @@ t.test('system: an SDS of another system ends with the error that names both', a
     deviceSearch: [],
     ioMode: 'direct' as const,
     rmcacheBytes: 0,
+    cpus: null,
     logLevel: 'info' as const,
     leaseTimeoutMs: 1_000,
     leaseHeartbeatMs: 250,
@@ -212,6 +213,7 @@ t.test('start: without an MDM and stopped again, an SDS leaves its devices as th
     deviceSearch: ['/disks'],
     ioMode: 'direct' as const,
     rmcacheBytes: 0,
+    cpus: null,
     logLevel: 'info' as const,
   }
   const lease = { leaseTimeoutMs: 1_000, leaseHeartbeatMs: 250, marksIdleMs: 10_000, marksKept: 0 }
