@@ -256,7 +256,7 @@ void Engine::giveBack(ReadBytes& bytes) {
 
 /// Where its bytes will be; null: it cannot be done.
 char* Engine::queueRead(RingUser& user, uint32_t slot, uint32_t handle, uint64_t offset, uint32_t length) {
-  if (ring_ == nullptr || handle >= files_.size() || files_[handle] == nullptr) return nullptr;
+  if (!hasRing(handle)) return nullptr;
   const FileTraits& file = files_[handle]->traits();
   if (offset % file.alignBytes != 0 || length % file.alignBytes != 0) return nullptr;
   if (!file.isDirect && length > cachedReadBytesMax) return nullptr;
@@ -272,8 +272,10 @@ char* Engine::queueRead(RingUser& user, uint32_t slot, uint32_t handle, uint64_t
   return block;
 }
 
+/// Into the page cache one of the kernel's threads writes, one write of a file after the other; of those in lanes there are few at a
+/// time, and waking a thread of ours would take as long and lead through JavaScript.
 bool Engine::beginWrite(RingUser& user, uint32_t slot, uint32_t handle, uint64_t offset, uint32_t length, char* block) {
-  if (!isDirect(handle)) return false;
+  if (!hasRing(handle)) return false;
   const FileTraits& file = files_[handle]->traits();
   if (offset % file.alignBytes != 0 || length % file.alignBytes != 0) return false;
   io_uring_sqe* entry = nextFor(user, slot, file, offset, length);

@@ -1,6 +1,6 @@
 // The file engine. Operations come in batches from JavaScript (`submit`) and go back in batches (one call per wake-up).
-// JavaScript keeps the buffers alive. Direct transfers, short reads and syncs go to the kernel's io_uring, a batch in one
-// system call, where there is one; everything else, and what the ring does not take, to threads, of which every open file
+// JavaScript keeps the buffers alive. Direct transfers, short reads, syncs and what lanes do go to the kernel's io_uring, a batch in
+// one system call, where there is one; everything else, and what the ring does not take, to threads, of which every open file
 // has its own, so that a slow disk delays nobody else (for syncs the ring has enough).
 #pragma once
 #include <napi.h>
@@ -59,9 +59,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   bool beginWrite(RingUser& user, uint32_t slot, uint32_t handle, uint64_t offset, uint32_t length, char* block);
   /// For the turn: hands to the kernel what has begun.
   void submitBegun();
-  bool isDirect(uint32_t handle) const {
-    return ring_ != nullptr && handle < files_.size() && files_[handle] != nullptr && files_[handle]->traits().isDirect;
-  }
+  /// The handle is an open file's, and there is a ring for it.
+  bool hasRing(uint32_t handle) const { return ring_ != nullptr && handle < files_.size() && files_[handle] != nullptr; }
   /// A write that began here has ended, without another one of the same bytes meanwhile, and of a file that was open all the
   /// while. Not null: `bytes` are there now, and are to be kept.
   void writeEnded(uint32_t handle, uint64_t offset, uint32_t length, const char* bytes);
@@ -97,7 +96,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   char* queueRead(RingUser& user, uint32_t slot, uint32_t handle, uint64_t offset, uint32_t length);
   /// Of direct files; null: there is none.
   ReadCache* readCacheOf(uint32_t handle) const {
-    return isDirect(handle) && handle < ReadCache::filesMax ? readCache_.get() : nullptr;
+    return hasRing(handle) && files_[handle]->traits().isDirect && handle < ReadCache::filesMax ? readCache_.get() : nullptr;
   }
   void noteEnd(const FileOp& op, int error);
 

@@ -45,7 +45,7 @@ void WriteLane::start(const Napi::CallbackInfo& info) {
 
 /// writeLaneServes(handle): boolean
 Napi::Value WriteLane::serves(const Napi::CallbackInfo& info) {
-  return Napi::Boolean::New(env_, engine_->isDirect(info[0].As<Napi::Number>().Uint32Value()));
+  return Napi::Boolean::New(env_, engine_->hasRing(info[0].As<Napi::Number>().Uint32Value()));
 }
 
 /// writePassGive(): number; what the form says, src/io/write-passes.ts fills it in. -1: not on this connection or disk.
@@ -55,7 +55,7 @@ Napi::Value WriteLane::give(const Napi::CallbackInfo&) {
   const Stream* of = streams_->find(field(stream));
   const Stream* to = form_[peer] < 0 ? nullptr : streams_->find(field(peer));
   const Napi::Value none = Napi::Number::New(env_, -1);
-  if (of == nullptr || of->carries != Carries::frames || !engine_->isDirect(field(handle))) return none;
+  if (of == nullptr || of->carries != Carries::frames || !engine_->hasRing(field(handle))) return none;
   if (form_[peer] >= 0 && (to == nullptr || to->carries != Carries::frames)) return none;
   const Key key{of->serial, chunkOf(field(volume), field(chunk))};
   if (byChunk_.count(key) > 0) return none;

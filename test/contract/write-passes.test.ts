@@ -19,7 +19,7 @@ async function until(predicate: () => boolean): Promise<void> {
   }
 }
 
-const real = (t: Test): WritePassesSetUp => ({
+const real = (t: Test, isDirect = true): WritePassesSetUp => ({
   clock: systemClock,
   link: tcpLink,
   disks: fileDisks,
@@ -27,7 +27,8 @@ const real = (t: Test): WritePassesSetUp => ({
   newDeadline: readPasses.newDeadline,
   // Not in memory: there is no direct I/O.
   path: join(t.testdir(), 'disk'),
-  isDirect: true,
+  isDirect,
+  readsTakeTime: isDirect,
   sectorBytes: 512,
   until,
 })
@@ -42,12 +43,14 @@ const simulated = (): WritePassesSetUp => {
     newDeadline: ports.readPasses.newDeadline,
     path: '/disks/1',
     isDirect: false,
+    readsTakeTime: true,
     sectorBytes: 4096,
     until: predicate => world.clock.runUntil(predicate),
   }
 }
 for (const contract of [writePassesContract, primaryPassesContract]) {
   contract('the addon', real)
+  contract('the addon, through the page cache', t => real(t, false))
   contract('simulated', simulated)
 }
 // From here on, in all of this process: not all of a chunk has room.

@@ -12,6 +12,8 @@ export interface WritePassesSetUp {
   /** Of a disk that is not there yet. */
   path: string
   isDirect: boolean
+  /** Other things can happen between the beginning of a read and its end. */
+  readsTakeTime: boolean
   /** What may be written and read side by side. */
   sectorBytes: number
   until(predicate: () => boolean): Promise<void>
