@@ -57,8 +57,9 @@ export function lockMemory(): string | null {
 }
 
 /**
- * Keeps this thread, the event loop's, on some of the CPUs (sched_setaffinity(2)); all other threads go on wherever the
- * process may, but those that the kernel makes for the ring's syncs, which go where their maker does. null when that is in effect, else why it is not.
+ * Keeps this thread, the event loop's, on some of the CPUs (sched_setaffinity(2)). Other threads go on wherever the
+ * process may, except those that the kernel makes for io_uring, which go where their maker does. null when that is in
+ * effect, else why it is not.
  */
 export function keepLoopOn(cpus: readonly number[]): string | null {
   try {
