@@ -295,3 +295,10 @@ export class Scene {
     if (opcode !== opcodes.ping || this.heard.length !== heard) throw new Error('more was heard than was to be')
   }
 }
+
+/** A scene in which the flush file says already what a next process has to know of a write. */
+export async function writeScene(t: Test, structured = true): Promise<Scene> {
+  const scene = await Scene.make(t, structured)
+  scene.backend.cells[place.slice] = place.epoch
+  return scene
+}
