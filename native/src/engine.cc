@@ -272,8 +272,8 @@ char* Engine::queueRead(RingUser& user, uint32_t slot, uint32_t handle, uint64_t
   return block;
 }
 
-/// Into the page cache one of the kernel's threads writes, one write of a file after the other; of those in lanes there are few at a
-/// time, and waking a thread of ours would take as long and lead through JavaScript.
+/// Into the page cache the kernel's own threads write, of each file one write after the other; ours would have to be woken as well, and
+/// lead through JavaScript.
 bool Engine::beginWrite(RingUser& user, uint32_t slot, uint32_t handle, uint64_t offset, uint32_t length, char* block) {
   if (!hasRing(handle)) return false;
   const FileTraits& file = files_[handle]->traits();

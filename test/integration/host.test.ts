@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import t from 'tap'
-import { cpusHere } from '../../src/cli/local/process-table.js'
+import { cpusOf } from '../../src/cli/local/process-table.js'
 import { parseCpus } from '../../src/config/parse.js'
 import { bootTimeMs, readBootId } from '../../src/io/host.js'
 
@@ -46,7 +46,7 @@ t.test('a process with locked memory compiles, collects garbage and exits as eve
 })
 
 t.test('the event loop is kept on a CPU, or it is said why it cannot be', async t => {
-  const [cpu] = cpusHere()
+  const [cpu] = cpusOf('self')
   const said = run(`
     import { readFileSync } from 'node:fs'
     const cpus = () => /Cpus_allowed_list:\\s*(.*)/.exec(readFileSync('/proc/thread-self/status', 'utf8'))[1]
@@ -55,7 +55,7 @@ t.test('the event loop is kept on a CPU, or it is said why it cannot be', async 
     console.log(host.keepLoopOn([${cpu}, 1023]))
     console.log(cpus())`)
   t.equal(said[0], 'sched_setaffinity: EINVAL')
-  t.same(parseCpus(said[1]!), cpusHere(), 'and all is as it was')
+  t.same(parseCpus(said[1]!), cpusOf('self'), 'and all is as it was')
   t.same(said.slice(2), ['null', String(cpu)])
 })
 

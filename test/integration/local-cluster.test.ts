@@ -1,9 +1,8 @@
 import { execFileSync } from 'node:child_process'
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { cpusHere } from '../../src/cli/local/process-table.js'
-import { parseCpus } from '../../src/config/parse.js'
+import { cpusOf } from '../../src/cli/local/process-table.js'
 import { type LocalCluster, shell, startLocalCluster } from '../support/local-cluster.js'
 import { runProgram } from '../support/run-program.js'
 
@@ -14,11 +13,20 @@ const isAlive = (pid: number): boolean => {
     return false
   }
 }
-const cpusOf = (pid: number, thread: number): number[] =>
-  parseCpus(/^Cpus_allowed_list:\s*(.+)$/m.exec(readFileSync(`/proc/${pid}/task/${thread}/status`, 'utf8'))![1]!)
-/** The kernel makes threads for io_uring's syncs, which go where the loop goes. */
-const isOfRing = (pid: number, thread: number): boolean =>
-  readFileSync(`/proc/${pid}/task/${thread}/comm`, 'utf8').startsWith('iou-')
+/** Where all threads but the event loop's may run. Not those that the kernel makes for io_uring, which come and go. */
+function cpusOfOthers(pid: number): number[][] {
+  const found: number[][] = []
+  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+    const task = `${pid}/task/${thread}`
+    try {
+      const isOfRing = readFileSync(`/proc/${task}/comm`, 'utf8').startsWith('iou-')
+      if (Number(thread) !== pid && !isOfRing) found.push(cpusOf(task))
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+  return found
+}
 const stateOf = async (cluster: LocalCluster, name: string): Promise<string | undefined> => {
   const status = JSON.parse(await cluster.local('status', '--json')) as { processes: { name: string; state: string }[] }
   return status.processes.find(process => process.name === name)?.state
@@ -81,15 +89,14 @@ t.test(
     await cluster.check()
 
     await t.test('the event loop of each SDS keeps to a CPU, their other threads run anywhere', t => {
-      const cpus = cpusHere()
+      const cpus = cpusOf('self')
       if (cpus.length < 2) t.comment('there is but one CPU: nothing is dealt out')
       for (const sds of [1, 2, 3]) {
         const pid = pidOf(cluster, `sds-${sds}`)
-        const threads = readdirSync(`/proc/${pid}/task`).map(Number)
-        const others = threads.filter(thread => thread !== pid && !isOfRing(pid, thread))
+        const others = cpusOfOthers(pid)
         t.ok(others.length > 4, `${others.length} other threads`)
-        for (const thread of others) t.same(cpusOf(pid, thread), cpus)
-        t.same(cpusOf(pid, pid), cpus.length < 2 ? cpus : [cpus[(sds - 1) % cpus.length]])
+        for (const allowed of others) t.same(allowed, cpus)
+        t.same(cpusOf(`${pid}/task/${pid}`), cpus.length < 2 ? cpus : [cpus[(sds - 1) % cpus.length]])
       }
       t.end()
     })
@@ -121,8 +128,12 @@ t.test(
         exit: 66,
         stderr: /sds-2 is not running; start it with/,
       })
+      const config = join(cluster.dir, 'sds-2', 'sds-2.yaml')
+      writeFileSync(config, `${readFileSync(config, 'utf8').replace(/^cpus:.*\n/m, '')}cpus: 1023\n`)
       await cluster.local('start', 'sds-2')
       t.not(pidOf(cluster, 'sds-2'), pid, 'cluster.json names the new process')
+      const log = readFileSync(join(cluster.dir, 'sds-2', 'sds-2.log'), 'utf8')
+      t.match(log, /sched_setaffinity: EINVAL.*daemon\.cpus-not-kept/, 'which goes on without a CPU of its own')
       await cluster.local('kill', 'mdm-1')
       await cluster.local('start', 'mdm-1')
       t.match(await runProgram('blockmesh', ['local', 'start', 'mdm-1', '--dir', cluster.dir]), { exit: 73 })

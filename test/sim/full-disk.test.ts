@@ -14,10 +14,11 @@ function chunkOn({ cluster }: Scene, ...names: string[]): number {
   const { sliceOffset } = [...tables.volumes.values()][0]!
   const records = [...slices.values()][0]!
   const sdsOf = (id: DeviceId) => tables.sdss.get(tables.devices.get(id)!.sdsId)!.name
-  for (let chunk = 0; ; chunk++) {
+  for (let chunk = 0; chunk < records.length; chunk++) {
     const copies = copiesOf(records[(sliceOffset + chunk) % records.length]!)
     if (names.every(name => copies.some(id => sdsOf(id) === name))) return chunk
   }
+  throw new Error(`no slice has its copies on ${names.join(' and ')}`)
 }
 
 for (const [error, answer, what] of [
@@ -41,7 +42,7 @@ for (const [error, answer, what] of [
     for (const name of mdms) cluster.kill(name)
     disks.fail(device.path, { operation: 'write', error })
     const refused = write('c')
-    await clock.runUntil(() => scene.deviceFailures === 1, { withinMs: 10_000, what: 'the device fails' })
+    await clock.runUntil(() => scene.deviceFailures.includes(error), { withinMs: 10_000, what: 'the device fails' })
     let isStopped = false
     cluster.stop('sds-1', () => {
       isStopped = true

@@ -31,8 +31,8 @@ export class Scene {
   readonly events: string[] = []
   /** Why SDSs have refused sessions, in order. */
   readonly refusals: string[] = []
-  /** How often the store of a device has given up. */
-  deviceFailures = 0
+  /** Why devices have failed, in order. */
+  readonly deviceFailures: string[] = []
 
   constructor(plan: Partial<RunPlan> = {}) {
     this.cluster = new SimCluster({ ...planOf(1), ...base, ...plan }, new Situations(), {
@@ -41,7 +41,7 @@ export class Scene {
       onMap: () => {},
       onLog: (process, event, fields) => {
         if (process.role === 'mdm' && event === 'slices.changed') this.events.push(String(fields.why))
-        if (event === 'sds.device-failed' && fields.deviceId === undefined) this.deviceFailures++
+        if (event === 'sds.device-failed') this.deviceFailures.push(String(fields.reason))
         if (event === 'sds.hello-refused') this.refusals.push(String(fields.reason))
       },
       onBroken: error => {

@@ -47,11 +47,11 @@ export const mdmKindOf = (topology: Topology, mdm: number): MdmKind =>
   mdm <= (topology.mdms + 1) / 2 ? 'manager' : 'tieBreaker'
 
 /**
- * SDSs that share a machine get one of its `cpus` each, in turn: each has a server of its own elsewhere, and the kernel, which
- * sees one wake the next, would gather them on one CPU. null: there is nothing to deal out.
+ * SDSs that share a machine get one of its `cpus` each, in turn, if there are several: each has a server of its own elsewhere,
+ * and the kernel, which sees one wake the next, would gather them on one CPU.
  */
-export const cpuOfSds = (sds: number, cpus: readonly number[]): number | null =>
-  cpus.length < 2 ? null : cpus[(sds - 1) % cpus.length]!
+const cpuOfSds = (sds: number, cpus: readonly number[]): { cpus?: number } =>
+  cpus.length < 2 ? {} : { cpus: cpus[(sds - 1) % cpus.length]! }
 
 /** The text of a daemon's configuration file on a machine with these CPUs. */
 export function configTextOf(
@@ -72,7 +72,7 @@ export function configTextOf(
       return { listen: spell(process.address!), kind, system: creates ? { name: 'local' } : { create: false } }
     },
     sds: () => ({
-      ...(cpuOfSds(number, cpus) === null ? {} : { cpus: cpuOfSds(number, cpus) }),
+      ...cpuOfSds(number, cpus),
       listen: spell(process.address!),
       mdm,
       devices: { search: [processDir(dir, name)] },

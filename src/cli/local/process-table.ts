@@ -16,9 +16,9 @@ interface Stat {
 
 export const thisBootId = (): string => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
 
-/** The CPUs that this process may run on (proc_pid_status(5)). */
-export function cpusHere(): number[] {
-  const list = /^Cpus_allowed_list:\s*(.+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]
+/** The CPUs that a process, or a thread as `PID/task/TID`, may run on (proc_pid_status(5)). */
+export function cpusOf(task: string): number[] {
+  const list = /^Cpus_allowed_list:\s*(.+)$/m.exec(readFileSync(`/proc/${task}/status`, 'utf8'))?.[1]
   return list === undefined ? [] : parseCpus(list)
 }
 

@@ -11,7 +11,7 @@ import { findFreePorts } from './free-ports.js'
 import { problemsOf } from './health.js'
 import { type Topology, topologyConflicts, topologyDefault, type UpOptions } from './options.js'
 import { configTextOf, planCluster, portCountOf } from './plan.js'
-import { cpusHere, runStateOf, signalProcess, startProcess, tailOfLog, waitUntilDown } from './process-table.js'
+import { cpusOf, runStateOf, signalProcess, startProcess, tailOfLog, waitUntilDown } from './process-table.js'
 import { provision } from './provision.js'
 import {
   configPath,
@@ -106,7 +106,7 @@ async function makeCluster(dir: string, options: UpOptions, progress: (sentence:
 }
 
 const writeConfig = (dir: string, state: LocalState, process: LocalProcess): void =>
-  writeAtomically(configPath(dir, process.name), configTextOf(resolve(dir), state, process, cpusHere()))
+  writeAtomically(configPath(dir, process.name), configTextOf(resolve(dir), state, process, cpusOf('self')))
 
 function allowsDirectIo(dir: string): boolean {
   const probe = join(resolve(dir), `.direct-${process.pid}`)

@@ -278,6 +278,7 @@ export class ChunkStore implements DeviceStore {
       slots.grow(slotCount)
       this.eraser.kick()
     } catch (error) {
+      // Its write or its sync.
       this.health.syncFailed(error instanceof StorageError ? String(error.context.errno) : 'EIO')
       throw error
     } finally {

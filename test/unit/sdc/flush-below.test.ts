@@ -1,9 +1,19 @@
 import t from 'tap'
 import { cleanEpoch } from '../../../src/core/sdc/index.js'
 import { FlushFile } from '../../../src/sdc/flush-file.js'
-import { opcodes } from '../../../src/wire/data.js'
 import { SimClock } from '../../support/index.js'
-import { answerBelow, fileOf, finishFlush, flush, flushes, notesOptions, restMs, write } from './flush-scene.js'
+import {
+  answerBelow,
+  fileOf,
+  finishFlush,
+  flush,
+  flushes,
+  holdFlushes,
+  letGo,
+  notesOptions,
+  restMs,
+  write,
+} from './flush-scene.js'
 import { MemoryState, Outcome, World } from './world.js'
 
 t.test('a flush asks every copy of a slice of which a write was answered below', async t => {
@@ -24,15 +34,12 @@ t.test('a write that is answered below while a flush is under way is covered by 
   const world = await new World().start()
   const volume = world.open()
   for (const chunk of [0, 1]) await write(world, volume, chunk)
-  for (const sds of world.sdss) sds.behave = ({ frame }) => (frame.opcode === opcodes.flush ? 'hold' : undefined)
+  holdFlushes(world)
   const first = new Outcome()
   volume.flush(first.done)
   await world.clock.runUntil(() => world.sdss[1]!.held.length === 1)
   answerBelow(volume, 0, 1)
-  for (const sds of world.sdss) {
-    sds.behave = () => undefined
-    sds.release()
-  }
+  letGo(world)
   await world.clock.runUntil(() => first.isDone)
   flushes(world)
   t.equal(await flush(world, volume), null)

@@ -2,9 +2,8 @@ import t from 'tap'
 import { errorTable } from '../../../src/base/errors.js'
 import { cleanEpoch, dirtyCellAt } from '../../../src/core/sdc/index.js'
 import { FlushFile } from '../../../src/sdc/flush-file.js'
-import { opcodes } from '../../../src/wire/data.js'
 import { SimClock } from '../../support/index.js'
-import { fileOf, finishFlush, flush, flushes, notesOptions, restMs, write } from './flush-scene.js'
+import { fileOf, finishFlush, flush, flushes, holdFlushes, notesOptions, restMs, write } from './flush-scene.js'
 import { deviceIds, MemoryState, Outcome, World } from './world.js'
 
 t.test('a slice is noted in the file before its first write is answered, and not again', async t => {
@@ -114,7 +113,7 @@ t.test('a process that ends before the file knows what is clean leaves more to f
 t.test('on a shared volume a write during a FLUSH is in the file before it is answered', async t => {
   const world = await new World().start()
   const volume = world.open({ shared: true })
-  for (const sds of world.sdss) sds.behave = ({ frame }) => (frame.opcode === opcodes.flush ? 'hold' : undefined)
+  holdFlushes(world)
   volume.flush(() => {})
   await world.clock.runUntil(() => world.sdss.every(({ held }) => held.length === 1))
   await write(world, volume, 0)

@@ -1,8 +1,7 @@
 import t from 'tap'
 import { FlushFile } from '../../../src/sdc/flush-file.js'
-import { opcodes } from '../../../src/wire/data.js'
 import { SimClock } from '../../support/index.js'
-import { answerBelow, finishFlush, flush, flushes, notesOptions, restMs, write } from './flush-scene.js'
+import { answerBelow, finishFlush, flush, flushes, holdFlushes, notesOptions, restMs, write } from './flush-scene.js'
 import { deviceIds, MemoryState, Outcome, World } from './world.js'
 
 t.test('a loss of unflushed writes fails the flush with EIO, once', async t => {
@@ -25,7 +24,7 @@ t.test('a loss fails every flush that is under way, and only those', async t => 
   const volume = world.open()
   const other = world.open({ mapping: {}, volume: {} })
   await write(world, volume, 0)
-  for (const sds of world.sdss) sds.behave = ({ frame }) => (frame.opcode === opcodes.flush ? 'hold' : undefined)
+  holdFlushes(world)
   const outcomes = [new Outcome(), new Outcome()]
   volume.flush(outcomes[0]!.done)
   await world.clock.runUntil(() => world.sdss[0]!.held.length === 1)

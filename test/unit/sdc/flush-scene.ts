@@ -35,6 +35,17 @@ export const notesOptions = {
   isShared: false,
 }
 
+/** No copy answers a flush before `letGo`. */
+export function holdFlushes(world: World): void {
+  for (const sds of world.sdss) sds.behave = ({ frame }) => (frame.opcode === opcodes.flush ? 'hold' : undefined)
+}
+export function letGo(world: World): void {
+  for (const sds of world.sdss) {
+    sds.behave = () => undefined
+    sds.release()
+  }
+}
+
 /** A flush of everything that changes no epoch. */
 export function finishFlush(notes: FlushFile): void {
   const covered = notes.dirty.beginFlush(false)

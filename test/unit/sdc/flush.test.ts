@@ -1,7 +1,6 @@
 import t from 'tap'
 import { errorTable } from '../../../src/base/errors.js'
-import { opcodes } from '../../../src/wire/data.js'
-import { flush, flushes, write } from './flush-scene.js'
+import { flush, flushes, holdFlushes, letGo, write } from './flush-scene.js'
 import { deviceIds, Outcome, World } from './world.js'
 
 t.test('a flush goes to every copy of the slices written since the last one, with their epochs', async t => {
@@ -29,15 +28,12 @@ t.test('a write that is answered while a flush is under way is covered by the ne
   const world = await new World().start()
   const volume = world.open()
   await write(world, volume, 0)
-  for (const sds of world.sdss) sds.behave = ({ frame }) => (frame.opcode === opcodes.flush ? 'hold' : undefined)
+  holdFlushes(world)
   const first = new Outcome()
   volume.flush(first.done)
   await world.clock.runUntil(() => world.sdss[1]!.held.length === 1)
   await write(world, volume, 0)
-  for (const sds of world.sdss) {
-    sds.behave = () => undefined
-    sds.release()
-  }
+  letGo(world)
   await world.clock.runUntil(() => first.isDone)
   flushes(world)
   t.equal(await flush(world, volume), null)
@@ -48,7 +44,7 @@ t.test('flushes that come while one is under way share the next one', async t =>
   const world = await new World().start()
   const volume = world.open()
   await write(world, volume, 0)
-  for (const sds of world.sdss) sds.behave = ({ frame }) => (frame.opcode === opcodes.flush ? 'hold' : undefined)
+  holdFlushes(world)
   const first = new Outcome()
   volume.flush(first.done)
   await world.clock.runUntil(() => world.sdss[0]!.held.length === 1)
@@ -61,10 +57,7 @@ t.test('flushes that come while one is under way share the next one', async t =>
     'they did not come before the first one began',
   )
   flushes(world)
-  for (const sds of world.sdss) {
-    sds.behave = () => undefined
-    sds.release()
-  }
+  letGo(world)
   await world.clock.runUntil(() => later.every(({ isDone }) => isDone))
   t.same([first.errno, ...later.map(({ errno }) => errno)], [null, null, null])
   t.same(flushes(world), ['1 1:1', '2 1:1'])
