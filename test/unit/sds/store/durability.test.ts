@@ -123,6 +123,24 @@ t.test('write: after one that failed the next opening knows whether what was ans
   }
 })
 
+t.test('erase: after one that failed the next opening knows whether what was answered before may be lost', async t => {
+  for (const [error, sameBoot] of [
+    ['EIO', false],
+    ['ENOSPC', true],
+  ] as const) {
+    const { host, store } = await openNew()
+    for (const chunk of [0, 1]) await host.write(store, 1, chunk, 0, bytes)
+    host.disks.fail(path, { operation: 'erase', error, times: 1 })
+    t.equal(await host.ask(done => store.remove(1, 0, done)), null)
+    await host.clock.runFor(1000)
+    t.same(host.failures, [error])
+    await host.close(store)
+    const again = await host.open()
+    t.match(again.opened, { cleanStop: false, sameBoot }, error)
+    t.ok((await host.readBytes(again, 1, 1, 0, 8192)).equals(bytes))
+  }
+})
+
 t.test(
   'sync: one that finds no room for what was answered is a loss, before and after a write that finds none',
   async t => {
