@@ -2,7 +2,7 @@ import { type DeviceId, numberOfId, sameId } from '../base/ids.js'
 import { mutate } from '../base/mutation.js'
 import { RangeLocks, sliceKey } from '../core/sds/index.js'
 import type { SliceRecord } from '../model/index.js'
-import type { ReadPasses, Tally, WritePasses } from '../ports/index.js'
+import type { ReadPasses, Tally, Timer, WritePasses } from '../ports/index.js'
 import type { DeviceRequest } from './device-request.js'
 import type { Lane } from './lane.js'
 import { RequestList } from './request-list.js'
@@ -36,6 +36,8 @@ export class OwnDevice {
   /** What was written by passes, and who keeps chunks for that. */
   readonly writesByPass: Tally
   readonly lanes = new Set<Lane>()
+  /** Goes on for as long as there are lanes. */
+  laneWatch: Timer | null = null
   readonly #idle: (() => void)[] = []
 
   constructor(
