@@ -16,6 +16,8 @@
         "src/relay.cc",
         "src/ring.cc",
         "src/sockets.cc",
+        "src/shared-memory.cc",
+        "src/shared-streams.cc",
         "src/streams.cc",
         "src/turn.cc",
         "src/write-lane.cc"

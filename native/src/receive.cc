@@ -49,10 +49,7 @@ void Streams::receive(Stream& stream, bool isBroken) {
   const size_t at = from + stream.carried;
   iovec parts[2] = {{nullptr, 0}, {stream.memory + at, stream.memoryBytes - at}};
   if (stream.bodyLeft > 0 && stream.bodyOwner != nullptr && stream.bodyAt != nullptr) parts[0] = {stream.bodyAt, stream.bodyLeft};
-  msghdr message{};
-  message.msg_iov = parts;
-  message.msg_iovlen = 2;
-  do length = recvmsg(stream.fd, &message, MSG_DONTWAIT);
+  do length = receiveSome(stream, parts, 2);
   while (length < 0 && errno == EINTR);
   if (length < 0) {
     const bool isEmpty = errno == EAGAIN || errno == EWOULDBLOCK;
@@ -75,6 +72,14 @@ void Streams::receive(Stream& stream, bool isBroken) {
     watch(stream);
   }
   pending_.push_back({stream.id, static_cast<int32_t>(length)});
+}
+
+ssize_t Streams::receiveSome(Stream& stream, iovec* parts, size_t count) {
+  if (stream.shared != nullptr) return receiveShared(stream, parts, count);
+  msghdr message{};
+  message.msg_iov = parts;
+  message.msg_iovlen = count;
+  return recvmsg(stream.fd, &message, MSG_DONTWAIT);
 }
 
 /// So much of a payload that is not JavaScript's is where it belongs.

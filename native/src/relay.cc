@@ -21,6 +21,7 @@ constexpr uint32_t ourIds = 1u << 31;
 constexpr uint32_t sectorBytes = 512;
 /// Larger writes are rare enough for JavaScript, and would take all of the memory that there is for them.
 constexpr uint32_t writeMax = 128 << 10;
+constexpr uint32_t none = UINT32_MAX;
 
 uint64_t offsetOf(const unsigned char* request) {
   return uint64_t{word(request, atNbdOffset)} << 32 | word(request, atNbdOffset + 4);
@@ -158,7 +159,7 @@ bool Relay::begin(Stream& client, const unsigned char* request) {
   op.tallyAt = isWrite ? route->writeTallyAt : route->readTallyAt;
   op.block = block;
   memcpy(op.request, request, nbdRequestBytes);
-  count(op, underWayNow, 1);
+  tally(op, underWayNow, 1);
   if (isWrite) {
     op.isComing = true;
     client.takeBody(*this, slot, block);
@@ -194,7 +195,8 @@ void Relay::bodyEnded(Stream& stream, uint32_t slot) {
   RelayOp& op = ops_[slot];
   if (!op.isWrite) {
     noAnswer(slot);
-    if (op.isWanted) answer(slot);
+    const iovec bytes{op.block, op.length};
+    if (op.isWanted) answer(slot, &bytes, 1);
     freeIfOver(slot);
     return;
   }
@@ -210,12 +212,46 @@ void Relay::bodyEnded(Stream& stream, uint32_t slot) {
   freeIfOver(slot);
 }
 
-bool Relay::answered(Stream& data, const unsigned char* header) {
+/// `none`: it is an answer to something else.
+uint32_t Relay::slotOf(const Stream& data, const unsigned char* header) const {
   const uint32_t requestId = word(header, atRequestId), slot = requestId % opsMax;
-  if (requestId == 0 || slot >= ops_.size() || ops_[slot].requestId != requestId || ops_[slot].dataSerial != data.serial) return false;
+  const bool isOurs = requestId != 0 && slot < ops_.size() && ops_[slot].requestId == requestId && ops_[slot].dataSerial == data.serial;
+  return isOurs ? slot : none;
+}
+
+bool Relay::isAnswerTo(const RelayOp& op, const unsigned char* header) const {
+  return word(header, 0) == (op.isWrite ? writeWord : readWord) && word(header, atFlags) == replyWord &&
+         word(header, atBodyBytes) == (op.isWrite ? 0 : op.length);
+}
+
+/// null: it is gone.
+Stream* Relay::clientOf(const RelayOp& op) const {
+  Stream* client = streams_->find(op.clientId);
+  return client == nullptr || client->serial != op.clientSerial || client->hasFailed ? nullptr : client;
+}
+
+bool Relay::sendsOn(const Stream& data, const unsigned char* header) const {
+  const uint32_t slot = slotOf(data, header);
+  if (slot == none) return false;
+  const RelayOp& op = ops_[slot];
+  const Stream* client = op.isWanted && !op.isWrite && isAnswerTo(op, header) ? clientOf(op) : nullptr;
+  // Behind what has no room it would have to be copied anyway.
+  return client != nullptr && client->unsent.empty();
+}
+
+void Relay::sendOn(Stream& data, const unsigned char* header, const iovec* body, size_t count) {
+  const uint32_t slot = slotOf(data, header);
   RelayOp& op = ops_[slot];
-  const bool isSound = word(header, 0) == (op.isWrite ? writeWord : readWord) && word(header, atFlags) == replyWord &&
-                       word(header, atBodyBytes) == (op.isWrite ? 0 : op.length);
+  noAnswer(slot);
+  if (answer(slot, body, count)) streams_->sendFrom(*clientOf(op), body, count, op.block);
+  freeIfOver(slot);
+}
+
+bool Relay::answered(Stream& data, const unsigned char* header) {
+  const uint32_t slot = slotOf(data, header);
+  if (slot == none) return false;
+  RelayOp& op = ops_[slot];
+  const bool isSound = isAnswerTo(op, header);
   if (isSound && !op.isWrite) {
     data.takeBody(*this, slot, op.isWanted ? op.block : nullptr);
     return true;
@@ -225,36 +261,36 @@ bool Relay::answered(Stream& data, const unsigned char* header) {
   if (!isSound)
     giveBack(slot);
   else if (op.isWanted)
-    answer(slot);
+    answer(slot, nullptr, 0);
   freeIfOver(slot);
   return isSound;
 }
 
-/// The client gets what it waits for.
-void Relay::answer(uint32_t slot) {
+/// The client gets what it waits for; false: it does not. To a read it is in `bytes`, which stay until they have left.
+bool Relay::answer(uint32_t slot, const iovec* bytes, size_t count) {
   RelayOp& op = ops_[slot];
   if (op.isWrite && !isNoted(op.notes, op.slice, op.epoch)) {
     giveBack(slot);
-    return;
+    return false;
   }
   op.isWanted = false;
-  count(op, underWayNow, -1);
+  tally(op, underWayNow, -1);
   if (op.isWrite) {
     // Whoever asks for a FLUSH from here on has it covered.
     uint32_t& below = notes_[op.notes - 1].below[op.slice];
     below = std::min(below, op.epoch);
   }
-  Stream* client = streams_->find(op.clientId);
-  if (client == nullptr || client->serial != op.clientSerial || client->hasFailed) return;
-  count(op, ios, 1);
-  count(op, ioBytes, op.length);
+  Stream* client = clientOf(op);
+  if (client == nullptr) return false;
+  tally(op, ios, 1);
+  tally(op, ioBytes, op.length);
   size_t headerBytes = nbdSimpleBytes;
   setWord(op.reply, 0, nbdSimpleMagic);
   setWord(op.reply, 4, 0);
   memcpy(op.reply + 8, op.request + atCookie, 8);
   if (op.isWrite) {
     streams_->appendHeader(*client, op.reply, headerBytes);
-    return;
+    return true;
   }
   if (client->isStructured) {
     headerBytes = nbdChunkBytes;
@@ -264,7 +300,10 @@ void Relay::answer(uint32_t slot) {
     memcpy(op.reply + 20, op.request + atNbdOffset, 8);
   }
   op.isLeaving = true;
-  streams_->append(*client, {{op.reply, headerBytes}, {op.block, op.length}}, {2, this, slot});
+  pieces_.assign({{op.reply, headerBytes}});
+  pieces_.insert(pieces_.end(), bytes, bytes + count);
+  streams_->append(*client, pieces_.data(), pieces_.size(), {pieces_.size(), this, slot});
+  return true;
 }
 
 /// It comes to JavaScript as if it came now.
@@ -272,8 +311,8 @@ void Relay::giveBack(uint32_t slot) {
   RelayOp& op = ops_[slot];
   if (!op.isWanted) return;
   op.isWanted = false;
-  count(op, underWayNow, -1);
-  count(op, returned, 1);
+  tally(op, underWayNow, -1);
+  tally(op, returned, 1);
   // Its answer may be coming in.
   if (Stream* data = streams_->find(op.dataId); data != nullptr) data->dropBody(*this, slot);
   Stream* client = streams_->find(op.clientId);
@@ -315,7 +354,7 @@ void Relay::streamGone(Stream& stream) {
     RelayOp& op = ops_[stream.bodySlot];
     stream.bodyOwner = nullptr;
     op.isComing = op.isWanted = false;
-    count(op, underWayNow, -1);
+    tally(op, underWayNow, -1);
     freeIfOver(stream.bodySlot);
   }
   for (uint32_t slot = 0; slot < ops_.size(); ++slot) {
@@ -328,7 +367,7 @@ void Relay::streamGone(Stream& stream) {
   }
 }
 
-void Relay::count(const RelayOp& op, Counter counter, double by) {
+void Relay::tally(const RelayOp& op, Counter counter, double by) {
   countIn(tallies_, 0, counter, by);
   countIn(tallies_, op.tallyAt, counter, by);
 }

@@ -75,6 +75,8 @@ class Relay : public Below {
   bool begin(Stream& client, const unsigned char* request) override;
   /// Of an SDS.
   bool answered(Stream& data, const unsigned char* header) override;
+  bool sendsOn(const Stream& data, const unsigned char* header) const override;
+  void sendOn(Stream& data, const unsigned char* header, const iovec* body, size_t count) override;
   void bodyEnded(Stream& stream, uint32_t slot) override;
   void release(uint32_t slot) override;
   void streamGone(Stream& stream) override;
@@ -84,11 +86,14 @@ class Relay : public Below {
   Stream* wayOf(const Route& route) const;
   bool isNoted(uint32_t notes, uint32_t slice, uint32_t epoch) const;
   void send(uint32_t slot, const Route& route, Stream& data);
-  void answer(uint32_t slot);
+  bool isAnswerTo(const RelayOp& op, const unsigned char* header) const;
+  uint32_t slotOf(const Stream& data, const unsigned char* header) const;
+  Stream* clientOf(const RelayOp& op) const;
+  bool answer(uint32_t slot, const iovec* bytes, size_t count);
   void giveBack(uint32_t slot);
   void noAnswer(uint32_t slot);
   void freeIfOver(uint32_t slot);
-  void count(const RelayOp& op, Counter counter, double by);
+  void tally(const RelayOp& op, Counter counter, double by);
 
   Napi::Env env_;
   std::shared_ptr<Engine> engine_;
@@ -103,4 +108,6 @@ class Relay : public Below {
   Slots<RelayOp> ops_{opsMax};
   uint64_t generation_ = 1;
   uint32_t requests_ = 0;
+  /// Of one answer.
+  std::vector<iovec> pieces_;
 };

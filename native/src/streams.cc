@@ -156,6 +156,20 @@ void Streams::sendAppended() {
   toSend_.clear();
 }
 
+void Streams::sendFrom(Stream& stream, const iovec* pieces, size_t count, char* rest) {
+  transmit(stream);
+  for (iovec& left : stream.unsent) {
+    auto* bytes = static_cast<char*>(left.iov_base);
+    char* place = rest;
+    for (const iovec* piece = pieces; piece != pieces + count; place += piece++->iov_len) {
+      const auto* first = static_cast<const char*>(piece->iov_base);
+      if (bytes < first || bytes >= first + piece->iov_len) continue;
+      left.iov_base = memcpy(place + (bytes - first), bytes, left.iov_len);
+      break;
+    }
+  }
+}
+
 void Streams::progressed(Stream& stream) {
   if (stream.hasProgress || stream.hasFailed) return;
   stream.hasProgress = true;
@@ -231,6 +245,7 @@ void Streams::drop(Stream& stream) {
                  pending_.end());
   uv_poll_stop(&stream.poll);
   ::close(stream.fd);
+  unshare(stream);
   // Its number is somebody else's only when nothing of this turn can name it any more.
   uv_close(reinterpret_cast<uv_handle_t*>(&stream.poll), [](uv_handle_t* poll) {
     auto* closed = static_cast<Stream*>(poll->data);
@@ -242,8 +257,13 @@ void Streams::drop(Stream& stream) {
 
 void Streams::watch(Stream& stream) {
   if (stream.isClosed) return;
-  int wanted = stream.unsent.empty() ? 0 : UV_WRITABLE;
-  if (stream.isReading && !stream.hasEnded && stream.memory != nullptr) wanted |= UV_READABLE;
+  int wanted = 0;
+  if (stream.shared != nullptr || stream.awaitsMemory) {
+    if (!stream.socketHasEnded && !stream.hasFailed) wanted = UV_READABLE;
+  } else {
+    if (!stream.unsent.empty()) wanted = UV_WRITABLE;
+    if (stream.isReading && !stream.hasEnded && stream.memory != nullptr) wanted |= UV_READABLE;
+  }
   if (wanted == stream.watched) return;
   stream.watched = wanted;
   if (wanted == 0)
@@ -259,6 +279,11 @@ void Streams::onPoll(Stream& stream, int status, int events) {
   // With an error libuv has stopped watching; the socket tells what it is, perhaps after the last bytes.
   const bool isBroken = status < 0;
   if (isBroken) stream.watched = 0;
+  if (stream.shared != nullptr || stream.awaitsMemory) {
+    onSharedSocket(stream);
+    watch(stream);
+    return;
+  }
   if (!isBroken && (events & UV_WRITABLE) != 0) {
     const size_t takes = stream.takes.size();
     transmit(stream);
@@ -273,10 +298,8 @@ void Streams::transmit(Stream& stream) {
     iovec pieces[piecesMax];
     const size_t count = std::min(piecesMax, stream.unsent.size());
     std::copy_n(stream.unsent.begin(), count, pieces);
-    msghdr message{};
-    message.msg_iov = pieces;
-    message.msg_iovlen = count;
-    const ssize_t length = sendmsg(stream.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    const ssize_t length = sendSome(stream, pieces, count);
+    stream.awaitsRoom = length < 0;
     if (length >= 0) {
       sent(stream, static_cast<size_t>(length));
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
@@ -288,6 +311,14 @@ void Streams::transmit(Stream& stream) {
   }
   if (stream.unsent.empty() && stream.isEnding) shutdown(stream.fd, SHUT_WR);
   watch(stream);
+}
+
+ssize_t Streams::sendSome(Stream& stream, iovec* pieces, size_t count) {
+  if (stream.shared != nullptr || stream.awaitsMemory) return sendShared(stream, pieces, count);
+  msghdr message{};
+  message.msg_iov = pieces;
+  message.msg_iovlen = count;
+  return sendmsg(stream.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 void Streams::sent(Stream& stream, size_t bytes) {
@@ -351,6 +382,7 @@ uint32_t Streams::takePending() {
 void Streams::shutDown() {
   for (Stream* stream : streams_)
     if (stream != nullptr && !stream->isClosed) drop(*stream);
+  closeBell();
   uv_close(reinterpret_cast<uv_handle_t*>(hurry_), [](uv_handle_t* hurry) { delete reinterpret_cast<uv_idle_t*>(hurry); });
 }
 
@@ -370,6 +402,7 @@ void exportStreams(Napi::Env env, Napi::Object exports) {
               }));
   verb("streamCarries", &Streams::carries);
   verb("streamsStart", &Streams::start);
+  verb("streamShare", &Streams::share);
   verb("streamMemory", &Streams::memory);
   verb("streamSend", &Streams::send);
   verb("streamRead", &Streams::read);

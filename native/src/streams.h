@@ -9,10 +9,12 @@
 #include <cstdint>
 #include <deque>
 #include <initializer_list>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "below.h"
+#include "shared-memory.h"
 #include "slots.h"
 #include "wire.h"
 
@@ -40,6 +42,15 @@ struct Stream {
   uv_poll_t poll{};
   /// The events that libuv is asked to watch.
   int watched = 0;
+  /// What its bytes go through, where both sides are processes of this host; the socket tells of its end alone then. null: the socket.
+  std::unique_ptr<SharedMemory> shared;
+  /// Wakes the other side; -1: we have not heard of it yet.
+  int bell = -1;
+  /// What its bytes are to go through comes by the socket first.
+  bool awaitsMemory = false;
+  /// Nothing is added to the shared memory any more, as the socket says; and why, an errno, or 0: the other side has ended it.
+  bool socketHasEnded = false;
+  int socketError = 0;
   /// Where the next read goes: memory of JavaScript's, which keeps it alive.
   char* memory = nullptr;
   size_t memoryBytes = 0;
@@ -70,6 +81,9 @@ struct Stream {
   bool isClosed = false;
   bool hasBytes = false;   // JavaScript has not been told of the last read yet
   bool hasProgress = false;
+  bool awaitsRoom = false; // for what is unsent
+  /// Of what is in shared memory, so much has to be there before it is looked at.
+  uint64_t awaitedBytes = 1;
 
   /// For whoever takes a header: its payload goes to that memory.
   void takeBody(Below& owner, uint32_t slot, char* memory) {
@@ -101,6 +115,7 @@ class Streams {
 
   void start(const Napi::CallbackInfo& info);
   Napi::Value adopt(const Napi::CallbackInfo& info);
+  void share(const Napi::CallbackInfo& info);
   void memory(const Napi::CallbackInfo& info);
   void send(const Napi::CallbackInfo& info);
   void read(const Napi::CallbackInfo& info);
@@ -123,6 +138,8 @@ class Streams {
   /// A header of a frame or a reply, which is copied.
   void appendHeader(Stream& stream, const unsigned char* header, size_t bytes);
   void sendAppended();
+  /// Sends what there is room for. What is left unsent of `pieces`, which lie behind one another in `rest`, is copied there.
+  void sendFrom(Stream& stream, const iovec* pieces, size_t count, char* rest);
   /// JavaScript is to have this request.
   void giveBack(Stream& stream, const unsigned char* header, size_t bytes);
   /// Who looks at frames, and at requests of NBD clients.
@@ -135,6 +152,14 @@ class Streams {
   /// For the turn: whether there is something to tell, and as much of it as fits into the array.
   bool hasPending() const { return !pending_.empty(); }
   uint32_t takePending();
+
+  // For the turn, of streams through shared memory.
+  /// Moves what can be moved.
+  void lookAtShared();
+  /// Something can be moved.
+  bool sharedCanGoOn() const;
+  /// Before the loop sleeps: the others are to wake us, or it does not sleep.
+  void restShared();
 
  private:
   struct Event {
@@ -154,6 +179,23 @@ class Streams {
   void receive(Stream& stream, bool isBroken);
   size_t sift(Stream& stream, char* bytes, size_t length);
   void bodyCame(Stream& stream, size_t length);
+  /// What is there, and what there is room for; they answer as recvmsg(2) and sendmsg(2) do.
+  ssize_t receiveSome(Stream& stream, iovec* parts, size_t count);
+  ssize_t sendSome(Stream& stream, iovec* pieces, size_t count);
+  ssize_t receiveShared(Stream& stream, iovec* parts, size_t count);
+  ssize_t sendShared(Stream& stream, iovec* pieces, size_t count);
+  void openBell();
+  void closeBell();
+  void ringBellOf(Stream& stream);
+  bool sendDescriptors(Stream& stream, std::initializer_list<int> descriptors);
+  void onSharedSocket(Stream& stream);
+  void socketEnded(Stream& stream, int error);
+  bool takeDescriptors(Stream& stream, const std::vector<int>& descriptors);
+  void unshare(Stream& stream);
+  bool hasBytesFor(const Stream& stream) const;
+  bool wantsBytes(const Stream& stream) const;
+  bool sendOn(Stream& stream);
+  bool canGoOn(const Stream& stream) const;
   void transmit(Stream& stream);
   /// Takes `bytes` off the front of what is unsent.
   void sent(Stream& stream, size_t bytes);
@@ -178,4 +220,8 @@ class Streams {
   Headers headers_;
   /// Streams on which something has been laid since `sendAppended`.
   std::vector<std::pair<uint32_t, uint64_t>> toSend_;
+  /// Those through shared memory, and what wakes us for them: an eventfd, whose copies the other sides have.
+  std::vector<Stream*> shared_;
+  int bell_ = -1;
+  uv_poll_t* bellPoll_ = nullptr;
 };

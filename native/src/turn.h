@@ -23,9 +23,12 @@ class Turn {
 
  private:
   void end();
+  /// Whether there was anything to tell.
+  bool tell();
   void shutDown();
 
   Napi::Env env_;
+  uv_prepare_t* prepare_ = nullptr;
   uv_check_t* check_ = nullptr;
   Napi::FunctionReference onTurn_;
   Napi::ObjectReference resource_;

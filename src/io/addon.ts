@@ -42,6 +42,8 @@ export interface Addon {
   streamsStart(states: Float64Array, events: Int32Array): void
   /** Takes over a connected stream socket; returns its number, or -1, having closed it, where there are too many. */
   streamAdopt(fd: number, sendBufferBytes: number): number
+  /** Its bytes are to go through memory that is shared with the other side, which does the same; who connects makes it. */
+  streamShare(stream: number, isMaker: boolean): void
   /** Where reads go from now on; the caller keeps it. Reading begins with the first memory. */
   streamMemory(stream: number, memory: Uint8Array): void
   /** Sends in order; the caller keeps the pieces until they have been sent. */

@@ -91,6 +91,14 @@ export class ByteStream {
     return false
   }
 
+  /**
+   * Before anything else, of a unix socket, on both sides: the bytes go through memory that both share, which who connects
+   * makes.
+   */
+  share(isMaker: boolean): void {
+    addon.streamShare(this.id, isMaker)
+  }
+
   /** From the next byte on. */
   carriesFrames(): void {
     addon.streamCarries(this.id, 1, false)

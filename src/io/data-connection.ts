@@ -6,7 +6,7 @@ import { type DataFrame, dataHeaderBytes, decodeHeader } from '../wire/data.js'
 import { type ByteStream, type ByteStreamOwner, takeSocket } from './byte-stream.js'
 import { systemClock } from './clock.js'
 import { DataCodec } from './data-codec.js'
-import { knockLocally, localRemote, localSendBufferBytes } from './local-door.js'
+import { knockLocally, localRemote } from './local-door.js'
 import { connectTimeoutMs, lingerMs, remoteOf, socketOptions } from './tcp-options.js'
 
 /** Whole frames, one behind the other. */
@@ -56,9 +56,10 @@ export class DataConnection implements Connection<DataFrame>, ByteStreamOwner {
     handlersFor: (connection: Connection<DataFrame>) => ConnectionHandlers<DataFrame>,
   ): void {
     const connection = new DataConnection(isLocal ? localRemote : remoteOf(socket))
-    connection.#stream = takeSocket(socket, isLocal ? localSendBufferBytes : 0, connection)
+    connection.#stream = takeSocket(socket, 0, connection)
     // What could not be taken is the other side's to try again.
     if (connection.#stream === null) return
+    if (isLocal) connection.#stream.share(false)
     connection.#stream.carriesFrames()
     connection.#handlers = handlersFor(connection)
   }

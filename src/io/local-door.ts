@@ -1,5 +1,4 @@
 import net from 'node:net'
-import { MiB } from '../base/units.js'
 import type { Endpoint } from '../model/objects.js'
 import { addon } from './addon.js'
 import { type ByteStream, type ByteStreamOwner, takeDescriptor } from './byte-stream.js'
@@ -16,9 +15,6 @@ const nameOf = ({ host, port }: Endpoint): string => `blockmesh-data/${host}:${p
 /** Who came through the door, for logs. */
 export const localRemote: Endpoint = { host: 'this host', port: 0 }
 
-/** Where the system lets us (CAP_NET_ADMIN): a 1 MiB answer takes five turns otherwise. */
-export const localSendBufferBytes = MiB
-
 /** Sockets are accepted unread. null: it cannot be opened, and all come by TCP. */
 export function openLocalDoor(at: Endpoint, accept: (socket: net.Socket) => void): net.Server | null {
   const fd = addon.localListen(nameOf(at))
@@ -32,5 +28,7 @@ export function openLocalDoor(at: Endpoint, accept: (socket: net.Socket) => void
 /** null: most endpoints are other hosts' and have no door here. */
 export function knockLocally(to: Endpoint, owner: ByteStreamOwner): ByteStream | null {
   const fd = addon.localConnect(nameOf(to))
-  return fd < 0 ? null : takeDescriptor(fd, localSendBufferBytes, owner)
+  const stream = fd < 0 ? null : takeDescriptor(fd, 0, owner)
+  stream?.share(true)
+  return stream
 }

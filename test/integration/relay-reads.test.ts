@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { systemClock } from '../../src/io/clock.js'
 import { relay } from '../../src/io/relay.js'
 import { type DataFrame, makeFrame, makeReply, opcodes } from '../../src/wire/data.js'
 import { ManualClock, request } from '../unit/sdc/nbd/raw-client.js'
@@ -250,6 +251,37 @@ t.test('when the connection to the SDS ends, its reads come to the backend', asy
   scene.toSds.close(true)
   await answersTo(t, scene, offsets)
   t.equal(scene.ownReads, 18)
+})
+
+t.test('an answer whose rest the SDS did not say before its end comes to the backend', async t => {
+  const scene = await Scene.make(t)
+  for (let chunk = 0; chunk < 3; chunk++) await scene.open(chunk * MiB)
+  const offsets = new Map<bigint, number>()
+  for (let chunk = 0; chunk < 3; chunk++) offsets.set(scene.ask(chunk * MiB, MiB), chunk * MiB)
+  await until(() => scene.asked.length === 3)
+  scene.backend.connection = null
+  // There is room for the first one, and not for all of the second; nobody reads before the end, as it is all one turn.
+  scene.reply()
+  systemClock.endOfTurn(() => scene.sds.close(true))
+  await answersTo(t, scene, offsets, MiB)
+  t.match(scene.backend.tally, { ios: 1, returned: 2, underWay: 0 })
+  t.equal(scene.ownReads, 5)
+})
+
+t.test('large answers to a client that does not read wait where nothing overwrites them', async t => {
+  const scene = await Scene.make(t)
+  for (let chunk = 0; chunk < 7; chunk++) await scene.open(chunk * MiB)
+  const offsets = new Map<bigint, number>()
+  for (let chunk = 0; chunk < 7; chunk++) offsets.set(scene.ask(chunk * MiB, MiB), chunk * MiB)
+  await until(() => scene.asked.length === 7)
+  scene.client.stopReading()
+  scene.reply()
+  await until(() => scene.backend.tally.ios === 7)
+  for (let i = 0; i < 8; i++)
+    scene.sds.send(makeFrame({ opcode: opcodes.write, flags: 1, requestId: i, body: [Buffer.alloc(MiB, 255)] }))
+  await until(() => scene.heard.length === 8)
+  scene.client.readAgain()
+  await answersTo(t, scene, offsets, MiB)
 })
 
 t.test('a client that says goodbye, or sends no more, gets what it has asked for', async t => {
