@@ -120,13 +120,18 @@ void Streams::onSharedSocket(Stream& stream) {
   }
   // A stranger could have us wait for the bell that he gives us.
   const uid_t user = descriptors.empty() ? 0 : userBehind(stream.fd);
-  const bool isTrusted = user == 0 || user == geteuid();
-  if (isTrusted && descriptors.size() == static_cast<size_t>(what) && takeDescriptors(stream, descriptors)) return;
+  int error = EPROTO;
+  // What this process has no descriptor for has been left out.
+  if ((message.msg_flags & MSG_CTRUNC) != 0)
+    error = EMFILE;
+  else if (user != 0 && user != geteuid())
+    error = EACCES;
+  else if (descriptors.size() == static_cast<size_t>(what))
+    error = takeDescriptors(stream, descriptors);
+  if (error == 0) return;
   for (const int fd : descriptors)
     if (fd != stream.bell) ::close(fd);
-  // What this process has no descriptor for has been left out.
-  const bool isCut = (message.msg_flags & MSG_CTRUNC) != 0;
-  socketEnded(stream, isCut ? EMFILE : isTrusted ? EPROTO : EACCES);
+  socketEnded(stream, error);
 }
 
 /// What is in the memory is read before it is told.
@@ -136,21 +141,21 @@ void Streams::socketEnded(Stream& stream, int error) {
   if (stream.awaitsMemory) fail(stream, error == 0 ? ECONNRESET : error);
 }
 
-/// False: that is not what was to come; all but the bell are to be closed.
-bool Streams::takeDescriptors(Stream& stream, const std::vector<int>& descriptors) {
+/// Returns an errno, where that is not what was to come; then all but the bell are to be closed.
+int Streams::takeDescriptors(Stream& stream, const std::vector<int>& descriptors) {
   if (!stream.awaitsMemory) {
-    if (stream.shared == nullptr || stream.bell >= 0 || descriptors.size() != 1) return false;
+    if (stream.shared == nullptr || stream.bell >= 0 || descriptors.size() != 1) return EPROTO;
     stream.bell = descriptors[0];
-    return true;
+    return 0;
   }
-  if (descriptors.size() == 1) return false;
+  if (descriptors.size() == 1) return EPROTO;
   if (descriptors.size() == 2) {
-    if (bell_ < 0) return false;
+    if (bell_ < 0) return EPROTO;
     stream.shared = SharedMemory::join(descriptors[0]);
-    if (stream.shared == nullptr) return false;
+    if (stream.shared == nullptr) return EPROTO;
     shared_.push_back(&stream);
     stream.bell = descriptors[1];
-    if (!sendDescriptors(stream, {bell_})) return false;
+    if (!sendDescriptors(stream, {bell_})) return errno;
     ::close(descriptors[0]);
   }
   stream.awaitsMemory = false;
@@ -159,7 +164,7 @@ bool Streams::takeDescriptors(Stream& stream, const std::vector<int>& descriptor
     transmit(stream);
     progressed(stream);
   }
-  return true;
+  return 0;
 }
 
 void Streams::unshare(Stream& stream) {

@@ -190,7 +190,7 @@ class Streams {
   bool sendDescriptors(Stream& stream, std::initializer_list<int> descriptors);
   void onSharedSocket(Stream& stream);
   void socketEnded(Stream& stream, int error);
-  bool takeDescriptors(Stream& stream, const std::vector<int>& descriptors);
+  int takeDescriptors(Stream& stream, const std::vector<int>& descriptors);
   void unshare(Stream& stream);
   bool hasBytesFor(const Stream& stream) const;
   bool wantsBytes(const Stream& stream) const;
