@@ -5,8 +5,8 @@ import { type ByteStream, type ByteStreamOwner, takeDescriptor } from './byte-st
 import { backlog, connectionsMax } from './tcp-options.js'
 
 /**
- * A data endpoint's second door, for processes of its own host: a unix socket costs half of what TCP costs over loopback.
- * Its name is an abstract one (unix(7)): it leaves no file behind, goes with the process, and is seen in the same network
+ * A data endpoint's second door, for processes of its own host: a unix socket by which they agree on memory that they share
+ * (docs/PROTOCOL.md, data). Its name is an abstract one (unix(7)): it leaves no file behind, goes with the process, and is seen in the same network
  * namespace alone. Anybody may take a name: who knocks goes in only where the process behind it could have all that ours
  * has, being the superuser's or of the same user.
  */
