@@ -27,8 +27,10 @@ uint64_t offsetOf(const unsigned char* request) {
   return uint64_t{word(request, atNbdOffset)} << 32 | word(request, atNbdOffset + 4);
 }
 
-size_t placeOf(uint64_t serial, uint32_t chunk) {
-  uint64_t key = (serial << 32 | chunk) * 0x9e3779b97f4a7c15;
+uint64_t chunkOf(const unsigned char* request) { return offsetOf(request) / chunkBytes; }
+
+size_t placeOf(uint64_t serial, uint32_t rest) {
+  uint64_t key = (serial << 32 | rest) * 0x9e3779b97f4a7c15;
   return (key ^ key >> 33) % routesMax;
 }
 
@@ -83,14 +85,19 @@ void Relay::dropNotes(const Napi::CallbackInfo& info) {
 
 /// relayRoute(): what the form says; src/io/relay.ts fills it in.
 void Relay::route(const Napi::CallbackInfo&) {
-  enum Field { client, data, slice, epoch, mapping, volume, chunk, pool, mapVersion, readTally, writeTally, notes };
+  enum Field { client, data, slice, epoch, mapping, volume, chunk, pool, mapVersion, readTally, writeTally, notes, sliceCount, chunkCount };
   const auto field = [this](Field which) { return static_cast<uint32_t>(form_[which]); };
-  const Stream *from = streams_->find(field(client)), *to = streams_->find(field(data));
+  Stream* from = streams_->find(field(client));
+  const Stream* to = streams_->find(field(data));
   if (from == nullptr || to == nullptr || from->carries != Carries::requests || to->carries != Carries::frames) return;
   // Not before it is needed: most processes are no SDC.
   routes_.resize(routesMax);
-  Route& route = routes_[placeOf(from->serial, field(chunk))];
+  from->sliceCount = field(sliceCount);
+  const uint32_t rest = field(chunk) % from->sliceCount;
+  Route& route = routes_[placeOf(from->serial, rest)];
   route.serial = from->serial;
+  route.rest = rest;
+  route.chunkCount = static_cast<uint64_t>(form_[chunkCount]);
   route.dataId = to->id;
   route.dataSerial = to->serial;
   route.place = {field(slice), field(epoch), field(mapping), field(volume), field(chunk), field(pool),
@@ -111,10 +118,11 @@ void Relay::takeBack(const Napi::CallbackInfo& info) {
 
 /// null: the request is JavaScript's.
 const Route* Relay::routeOf(const Stream& client, const unsigned char* request) const {
-  const uint64_t chunk = offsetOf(request) / chunkBytes;
-  if (chunk > UINT32_MAX) return nullptr;
-  const Route& route = routes_[placeOf(client.serial, static_cast<uint32_t>(chunk))];
-  const bool isOpen = route.serial == client.serial && route.place.chunk == chunk && route.generation == generation_;
+  if (client.sliceCount == 0) return nullptr;
+  const uint64_t chunk = chunkOf(request);
+  const auto rest = static_cast<uint32_t>(chunk % client.sliceCount);
+  const Route& route = routes_[placeOf(client.serial, rest)];
+  const bool isOpen = route.serial == client.serial && route.rest == rest && chunk < route.chunkCount && route.generation == generation_;
   return isOpen ? &route : nullptr;
 }
 
@@ -180,7 +188,9 @@ void Relay::send(uint32_t slot, const Route& route, Stream& data) {
   op.sentAtMs = bootTimeMs();
   unsigned char header[frameHeaderBytes];
   const auto inChunk = static_cast<uint32_t>(offsetOf(op.request) % chunkBytes);
-  setRequest(header, op.isWrite ? writeWord : readWord, op.requestId, route.place, inChunk, op.length);
+  wire::Place place = route.place;
+  place.chunk = static_cast<uint32_t>(chunkOf(op.request));
+  setRequest(header, op.isWrite ? writeWord : readWord, op.requestId, place, inChunk, op.length);
   streams_->appendHeader(data, header, frameHeaderBytes);
   if (op.isWrite) {
     op.isLeaving = true;

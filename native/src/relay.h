@@ -1,5 +1,5 @@
 // Reads and writes that an NBD client asks for and that go to an SDS as they are. JavaScript has sent one like it, and has said
-// with a route where more of the same chunk go; until it takes all routes back, requests are sent and answered here. Whatever
+// with a route where more of the same slice go; until it takes all routes back, requests are sent and answered here. Whatever
 // does not end as it should is given back to JavaScript, as if the client asked now.
 #pragma once
 #include <napi.h>
@@ -16,9 +16,12 @@
 class Engine;
 class Streams;
 
-/// Where requests for one chunk that come on one stream go.
+/// Where requests for the chunks of one slice that come on one stream go: chunks of one rest by the number of slices.
 struct Route {
   uint64_t serial = 0;  // of the client's stream; 0: none
+  uint32_t rest = 0;
+  /// The volume ends there.
+  uint64_t chunkCount = 0;
   uint32_t dataId = 0;
   uint64_t dataSerial = 0;
   wire::Place place;

@@ -39,10 +39,10 @@ void Streams::share(const Napi::CallbackInfo& info) {
     int memory = -1;
     const bool isTrusted = geteuid() == 0 || geteuid() == userBehind(stream->fd);
     if (bell_ >= 0 && isTrusted) stream->shared = SharedMemory::make(memory);
-    const bool isSent = stream->shared == nullptr ? sendDescriptors(*stream, {}) : sendDescriptors(*stream, {memory, bell_});
-    if (memory >= 0) ::close(memory);
     if (stream->shared != nullptr) shared_.push_back(stream);
+    const bool isSent = stream->shared == nullptr ? sendDescriptors(*stream, {}) : sendDescriptors(*stream, {memory, bell_});
     if (!isSent) fail(*stream, errno);
+    if (memory >= 0) ::close(memory);
   }
   watch(*stream);
 }

@@ -70,6 +70,8 @@ struct Stream {
   uint64_t keptChunk = 0;
   /// Answers that are awaited from it below JavaScript.
   uint32_t awaited = 0;
+  /// Of the pool of an NBD client's volume; 0: not known yet.
+  uint32_t sliceCount = 0;
   /// How an NBD client wants its answers.
   bool isStructured = false;
   /// Requests that are given back, each header with its payload.

@@ -5,7 +5,7 @@ import { DataConnection } from './data-connection.js'
 import { SharedTally, tallies } from './tallies.js'
 
 /** What the addon reads, see native/src/relay.cc: the route that is being set. */
-const form = new Float64Array(12)
+const form = new Float64Array(14)
 
 addon.relayStart(form, tallies)
 
@@ -49,5 +49,7 @@ export function setRoute(clientStream: number, route: Route): void {
   form[9] = reads.index
   form[10] = writes.index
   form[11] = notes instanceof SharedNotes ? notes.number : 0
+  form[12] = route.sliceCount
+  form[13] = route.chunkCount
   addon.relayRoute()
 }

@@ -2,9 +2,14 @@ import type { DataFrame } from '../wire/data.js'
 import type { Connection } from './link.js'
 import type { Tally } from './tally.js'
 
-/** Where more requests for one chunk of a volume go, and what they say. */
+/**
+ * Where more requests go for the chunk, and for all chunks of its slice: every `sliceCount`th of the volume, which has
+ * `chunkCount`; and what they say.
+ */
 export interface Route
   extends Pick<DataFrame, 'pool' | 'slice' | 'epoch' | 'mapping' | 'volume' | 'chunk' | 'mapVersion'> {
+  sliceCount: number
+  chunkCount: number
   connection: Connection<DataFrame>
   reads: Tally
   writes: Tally
@@ -22,7 +27,7 @@ export interface RelayNotes {
 
 /**
  * Reads and writes of NBD clients that are sent to an SDS, and answered, below TypeScript. Whoever has had one answered gives
- * the client's stream a route for more of the same chunk. What is not answered as it should be, and everything of a
+ * the client's stream a route for more of the same slice. What is not answered as it should be, and everything of a
  * connection that ends, comes back, and is decided as if the client asked now.
  */
 export interface Relay {

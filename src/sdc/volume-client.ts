@@ -130,6 +130,8 @@ export class VolumeClient implements BlockBackend, PartOwner {
       epoch: way.epoch,
       slice,
       chunk,
+      sliceCount: pool.sliceCount,
+      chunkCount: volume.sizeBytes / chunkBytes,
       pool: this.poolNumber,
       mapping: this.mappingNumber,
       volume: this.volumeNumber,

@@ -68,6 +68,38 @@ t.test('what is no plain read of such a chunk comes to the backend', async t => 
   t.equal(scene.asked.length, 0)
 })
 
+t.test('what a client asks of other chunks of the slice goes the same way, as far as the volume goes', async t => {
+  const scene = await Scene.make(t)
+  scene.backend.sliceCount = 3
+  await scene.open(MiB)
+  t.equal(scene.ownReads, 1)
+  for (const chunk of [4, 7, 1]) {
+    const offset = chunk * MiB + 8192
+    scene.ask(offset)
+    await until(() => scene.asked.length === 1)
+    t.match(scene.asked[0], { slice: place.slice, chunk, offset: 8192 })
+    scene.reply()
+    await scene.answer(() => offset)
+  }
+  scene.backend.cells[place.slice] = place.epoch
+  scene.put(7 * MiB)
+  await until(() => scene.asked.length === 1)
+  t.match(scene.asked[0], { opcode: opcodes.write, slice: place.slice, chunk: 7, offset: 0 })
+  scene.reply()
+  await scene.next()
+  t.equal(scene.ownReads, 1)
+  // The backend has been asked for no slice of theirs.
+  for (const chunk of [0, 2, 3, 5]) {
+    scene.backend.connection = null
+    scene.ask(chunk * MiB)
+    await scene.answer(() => chunk * MiB)
+  }
+  t.equal(scene.ownReads, 5)
+  scene.ask(10 * MiB)
+  t.equal((await scene.client.chunk()).type, 0x8001, 'there is no such chunk')
+  t.equal(scene.asked.length, 0)
+})
+
 t.test('answers come in any order and pieces, between those of sessions', async t => {
   const scene = await Scene.make(t)
   for (let chunk = 0; chunk < 4; chunk++) await scene.open(chunk * MiB)

@@ -64,6 +64,8 @@ export class RoutedBackend extends MemoryBackend {
 
   /** Of the routes from now on. */
   epoch = place.epoch
+  /** Of the pool. */
+  sliceCount = 8
   /** False: routes are for reads alone. */
   takesWrites = true
   /** The writes that came here. */
@@ -89,7 +91,19 @@ export class RoutedBackend extends MemoryBackend {
   route(offsetBytes: number): Route | null {
     const { connection, tally: reads, writes, epoch } = this
     const notes = this.takesWrites ? this.notes : null
-    return connection && { connection, chunk: Math.floor(offsetBytes / MiB), reads, writes, notes, ...place, epoch }
+    return (
+      connection && {
+        connection,
+        chunk: Math.floor(offsetBytes / MiB),
+        sliceCount: this.sliceCount,
+        chunkCount: 8,
+        reads,
+        writes,
+        notes,
+        ...place,
+        epoch,
+      }
+    )
   }
 }
 
