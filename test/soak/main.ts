@@ -16,6 +16,7 @@ interface Given {
   powerCuts?: string
   singly?: boolean
   mdms: string
+  oneHost?: boolean
   pauseMax?: string
 }
 
@@ -26,6 +27,7 @@ const command = new Command('soak')
   .option('--dir <DIR>', 'where cluster and logs are kept (default: a fresh one, removed if all is well)')
   .option('--faults <KINDS>', `only these, separated by commas: ${faultKinds.map(({ name }) => name).join(', ')}`)
   .option('--mdms <COUNT>', 'MDMs: 1, 3 or 5', '3')
+  .option('--one-host', 'no links to cut: data goes through memory that the processes share, and not by TCP')
   .option('--singly', 'one fault at a time, each healed before the next: the table then shows what each one costs')
   .option('--pause-max <S>', 'it is a failure if a request waits longer than this for its answer')
   .option('--power-cuts <N>', 'instead: end a whole guest under load with SIGKILL, so many times')
@@ -45,8 +47,9 @@ async function main(given: Given): Promise<number> {
   }
   if (!['1', '3', '5'].includes(given.mdms)) throw new Error(`--mdms ${given.mdms}: must be 1, 3 or 5`)
   const pauseMsMax = given.pauseMax === undefined ? null : numberOf('--pause-max', given.pauseMax, 3600) * 1000
-  const linksUnavailable = isInside() ? null : namespacesUnavailable()
-  if (linksUnavailable === null && !isInside()) return runInside()
+  const unavailable = isInside() ? null : namespacesUnavailable()
+  if (unavailable === null && !isInside()) return runInside()
+  const linksUnavailable = given.oneHost ? 'all processes are on one host' : unavailable
   const dir = given.dir === undefined ? mkdtempSync(join(tmpdir(), 'blockmesh-soak-')) : resolve(given.dir)
   const held = await runSoak({
     minutes,

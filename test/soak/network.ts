@@ -44,6 +44,9 @@ export function runInside(): Promise<number> {
   })
 }
 
+/** In a namespace that is new. */
+export const loopbackUp = () => ip('link set lo up')
+
 /** Who does not reach whom; `to` null: nobody, and nobody it. */
 export interface Cut {
   from: string
@@ -64,7 +67,7 @@ export class Network {
   /** `names` are those of the processes. */
   static async make(names: readonly string[]): Promise<Network> {
     const network = new Network()
-    await ip('link set lo up')
+    await loopbackUp()
     await shell('echo 1 > /proc/sys/net/ipv4/ip_forward')
     for (const [index, name] of names.entries()) await network.#add(name, index + 1)
     return network

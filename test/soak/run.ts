@@ -9,7 +9,7 @@ import { fileSystemsUnavailable, SmallFileSystem } from './disks.js'
 import { FaultLoop, possibleKinds } from './fault-loop.js'
 import { type Capability, faultKinds, handlesDeviceFailures } from './faults.js'
 import { Load } from './load.js'
-import { isInside, Network } from './network.js'
+import { isInside, loopbackUp, Network } from './network.js'
 
 export interface SoakOptions {
   minutes: number
@@ -82,6 +82,7 @@ class Soak {
     const { possible, leftOut } = possibleKinds(wanted, missing)
     this.#leftOut = leftOut
     if (!missing.has('links')) this.#network = await Network.make([...mdmNamesOf(mdms), ...sdsNames, sdcName])
+    else if (isInside()) await loopbackUp()
     await this.#startCluster(!missing.has('file systems'))
     const cluster = this.#cluster!
     this.#faults = new FaultLoop(
