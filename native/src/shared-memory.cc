@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 
 namespace {
@@ -127,6 +128,7 @@ std::unique_ptr<SharedMemory> SharedMemory::make(int& fd) {
 
 std::unique_ptr<SharedMemory> SharedMemory::join(int fd) {
   struct stat about {};
+  errno = EPROTO;
   if (fstat(fd, &about) != 0 || static_cast<size_t>(about.st_size) != memoryBytes || (fcntl(fd, F_GET_SEALS) & seals) != seals) return nullptr;
   char* memory = map(fd);
   return memory == nullptr ? nullptr : std::unique_ptr<SharedMemory>(new SharedMemory(memory, false));

@@ -1,6 +1,6 @@
 // Memory that two processes of one host share, and through which a stream's bytes go both ways: while both sides are awake,
-// nothing of it is a system call. Each byte is copied in by who sends it and out by who receives it, once, so that the other
-// side cannot change what has been taken; what the other side says about its positions is checked.
+// nothing of it is a system call. Each byte is copied in by who sends it and taken by who receives it, once, so that the other
+// side cannot change what has been looked at; what the other side says about its positions is checked.
 #pragma once
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -70,7 +70,7 @@ class SharedMemory {
   static constexpr uint64_t pipeBytes = 2 << 20;
   /// For the side that connects. null: there is none to be had. `fd` is to be given to the other side, and closed.
   static std::unique_ptr<SharedMemory> make(int& fd);
-  /// For the other one. null: it is none of ours, or cannot be mapped. The descriptor may be closed.
+  /// For the other one. null: it is none of ours (EPROTO), or cannot be mapped. The descriptor may be closed.
   static std::unique_ptr<SharedMemory> join(int fd);
   ~SharedMemory();
   SharedMemory(const SharedMemory&) = delete;

@@ -150,9 +150,9 @@ int Streams::takeDescriptors(Stream& stream, const std::vector<int>& descriptors
   }
   if (descriptors.size() == 1) return EPROTO;
   if (descriptors.size() == 2) {
-    if (bell_ < 0) return EPROTO;
+    if (bell_ < 0) return EMFILE;
     stream.shared = SharedMemory::join(descriptors[0]);
-    if (stream.shared == nullptr) return EPROTO;
+    if (stream.shared == nullptr) return errno;
     shared_.push_back(&stream);
     stream.bell = descriptors[1];
     if (!sendDescriptors(stream, {bell_})) return errno;
@@ -228,10 +228,11 @@ bool Streams::hasBytesFor(const Stream& stream) const {
   return wantsBytes(stream) && (stream.shared->in.there() >= stream.awaitedBytes || stream.socketHasEnded);
 }
 
-bool Streams::canGoOn(const Stream& stream) const {
-  if (hasBytesFor(stream)) return true;
+bool Streams::hasRoomFor(const Stream& stream) const {
   return stream.awaitsRoom && !stream.hasFailed && stream.shared->out.hasRoom();
 }
+
+bool Streams::canGoOn(const Stream& stream) const { return hasBytesFor(stream) || hasRoomFor(stream); }
 
 bool Streams::sharedCanGoOn() const {
   return std::any_of(shared_.begin(), shared_.end(), [this](const Stream* stream) { return canGoOn(*stream); });
@@ -240,7 +241,8 @@ bool Streams::sharedCanGoOn() const {
 void Streams::lookAtShared() {
   for (Stream* stream : shared_) {
     stream->shared->in.awaitBytes(false);
-    if (stream->awaitsRoom && stream->shared->out.hasRoom()) {
+    // Who is gone makes no room: sending tells that.
+    if (hasRoomFor(*stream) || (stream->awaitsRoom && stream->socketHasEnded)) {
       const size_t takes = stream->takes.size();
       transmit(*stream);
       if (stream->takes.size() < takes) progressed(*stream);
@@ -287,7 +289,11 @@ bool Streams::sendOn(Stream& stream) {
 
 void Streams::restShared() {
   if (shared_.empty()) return;
-  for (Stream* stream : shared_) stream->shared->in.awaitBytes(wantsBytes(*stream));
+  for (Stream* stream : shared_) {
+    stream->shared->in.awaitBytes(wantsBytes(*stream));
+    // Said again each time: the bell may have rung for room that was gone by then.
+    if (stream->awaitsRoom) stream->shared->out.awaitRoom();
+  }
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (sharedCanGoOn()) hurry();
 }

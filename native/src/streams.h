@@ -195,6 +195,7 @@ class Streams {
   int takeDescriptors(Stream& stream, const std::vector<int>& descriptors);
   void unshare(Stream& stream);
   bool hasBytesFor(const Stream& stream) const;
+  bool hasRoomFor(const Stream& stream) const;
   bool wantsBytes(const Stream& stream) const;
   bool sendOn(Stream& stream);
   bool canGoOn(const Stream& stream) const;

@@ -10,7 +10,7 @@ import { backlog, connectionsMax } from './tcp-options.js'
  * namespace alone. Anybody may take a name: who knocks goes in only where the process behind it could have all that ours
  * has, being the superuser's or of the same user.
  */
-const nameOf = ({ host, port }: Endpoint): string => `blockmesh-data/${host}:${port}`
+const nameOf = ({ host, port }: Endpoint): string => `blockmesh-memory/${host}:${port}`
 
 /** Who came through the door, for logs. */
 export const localRemote: Endpoint = { host: 'this host', port: 0 }

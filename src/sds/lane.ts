@@ -12,7 +12,7 @@ import type { Session } from './session.js'
 
 /** A chunk that was changed so shortly before is likely to be changed again. */
 const recentMs = 1_000
-/** Without a request for so long a lane ends. */
+/** A lane ends that had no request from one look to the next. */
 const idleMs = 2_000
 /** How long what is called back waits for the other copy, before all that it has not answered is sent again. */
 const graceMs = 200
@@ -172,6 +172,10 @@ export class Lane extends DeviceRequest {
       this.gate?.add()
     }
     this.device.lanes.delete(this)
+    if (this.device.lanes.size === 0) {
+      this.device.laneWatch?.cancel()
+      this.device.laneWatch = null
+    }
     this.device.store.closeLane(this.volume, this.chunk)
     this.end(heirs)
   }

@@ -123,7 +123,7 @@ t.test('a process of the same host comes in at the local door, one that knows an
 const skip = process.geteuid!() === 0 ? false : 'only the superuser can be another user for a moment'
 t.test('who took the name of a local door before is told nothing: all come by TCP', { skip }, async t => {
   const [port] = await findFreePorts(1)
-  const name = `blockmesh-data/127.0.0.1:${port}`
+  const name = `blockmesh-memory/127.0.0.1:${port}`
   const told: string[] = []
   const squatter = net.createServer(socket => {
     socket.on('error', () => {})

@@ -24,7 +24,7 @@ if what.startswith("a stranger"):
     os.setuid(65534)
 door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
 door.settimeout(10)
-door.connect("\0blockmesh-data/127.0.0.1:%d" % port)
+door.connect("\0blockmesh-memory/127.0.0.1:%d" % port)
 bell, other = os.pipe()
 if what == "a stranger":
     door.send(b"\0" + bytes.fromhex(sys.argv[3]))

@@ -74,8 +74,10 @@ t.test('two processes say frames of all sizes to each other, and nobody sleeps o
     if (said >= all) return haveAll()
     // Mostly one at a time: each side is about to sleep when the next one comes.
     const some = random.integer(20) === 0 ? 1 + random.integer(40) : 1
+    // And now and then more than there is room for, which comes back as well.
+    const isMuch = random.integer(100) === 0
     for (let i = 0; i < some; i++, said++) {
-      const length = random.integer(200) === 0 ? random.integer(700_000) : random.integer(1000)
+      const length = random.integer(isMuch ? 500_000 : 1000)
       connection.send(makeFrame({ opcode: opcodes.write, requestId: said, body: [Buffer.alloc(length, said)] }))
     }
   }
@@ -114,6 +116,20 @@ t.test('who sends to a process that was killed hears of it, though he does not r
 })
 
 const strangers = process.geteuid!() === 0 ? {} : { skip: 'only the superuser can have a process of another user' }
+t.test('a process that is killed while what is sent to it waits for room is heard of without another word', async t => {
+  const scene = await endpoint(t)
+  const { peer, connection } = await peerOf(t, scene, 'echo')
+  peer.kill('SIGSTOP')
+  connection.pause()
+  for (let i = 0; i < 10; i++)
+    connection.send(makeFrame({ opcode: opcodes.write, requestId: i, body: [Buffer.alloc(1_000_000)] }))
+  await until(() => connection.queuedBytes > 0)
+  peer.kill('SIGKILL')
+  await until(() => scene.ended.length === 1)
+  t.match(scene.ended, [/EPIPE|ECONNRESET/])
+  t.equal(connection.queuedBytes, 0)
+})
+
 t.test('memory is shared with the same user alone, others speak through the socket', strangers, async t => {
   const scene = await endpoint(t)
   t.equal(await badPeer(scene, 'a stranger'), 'answered\n')

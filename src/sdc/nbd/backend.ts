@@ -24,7 +24,7 @@ export interface BlockBackend {
   readonly description: string
 
   read(offsetBytes: number, target: Buffer, done: BackendDone): void
-  /** After a read or write was answered: where more of its chunk may go past this backend; null: nowhere, they come here. */
+  /** After a read or write was answered: where more of its slice may go past this backend; null: nowhere, they come here. */
   route?(offsetBytes: number): Route | null
   /** `fua`: durable on both copies before `done`. */
   write(offsetBytes: number, pieces: readonly Buffer[], fua: boolean, done: BackendDone): void

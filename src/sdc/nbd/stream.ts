@@ -20,7 +20,7 @@ export interface NbdStream {
    * each header with the payload behind it.
    */
   relays?(isStructured: boolean): void
-  /** Where more requests for a chunk go. */
+  /** Where more requests for a slice go. */
   setRoute?(route: Route): void
   /** Nothing is answered below any more: what was under way, which is to be answered here, as with `returned`. */
   takeBack?(): Buffer
