@@ -110,7 +110,7 @@ export const sdsKeys = {
     key: 'marks.kept',
     parse: parseCount,
     default: '4096',
-    help: 'up to so many marked chunks of a device keep their marks for ten minutes; what is marked is copied after a crash',
+    help: 'up to so many marked chunks of a device keep their marks for a minute; what is marked is copied after a crash',
   },
   logLevel: {
     key: 'log.level',

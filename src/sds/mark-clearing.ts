@@ -22,8 +22,8 @@ import type { CopyOwner, CopySend } from './replicas.js'
 const roundMsMax = 3_000
 const roundMsMin = 100
 const marksAtOnce = 1_024
-/** How long a chunk must be left alone while few are marked: applications pause for minutes, and each mark costs two syncs. */
-const keptIdleMs = 600_000
+/** How long a chunk must be left alone while few are marked. */
+const keptIdleMs = 60_000
 /** Slices of which the other copy is asked what it has marked, in one round. */
 const slicesAskedAtOnce = 64
 /** With more than this under way on the device a round is left out; not for ever, or a rebuild would copy everything. */
