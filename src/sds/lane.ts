@@ -32,7 +32,7 @@ export function isWorthLane({ context, device }: Session, frame: DataFrame): boo
 const isAdmitted = (session: Session, frame: DataFrame): boolean =>
   (frame.opcode === opcodes.write ? checkArrival : checkCopyRequest)(session.context, session, frame) === 'admit'
 
-/** Looks after all lanes of a device at once: a timer for each of them was a fifth of what they cost JavaScript. */
+/** Looks after all lanes of a device at once: a timer for each of 512 took 2% of an SDS's time. */
 function watch(device: OwnDevice, clock: Clock): void {
   device.laneWatch ??= clock.setTimer(idleMs, () => {
     device.laneWatch = null

@@ -142,6 +142,15 @@ async function nextAnswer(scene: Scene, offsets: Map<bigint, number>): Promise<b
   return reply.cookie
 }
 
+/** The first chunks are read whole: the SDS has been asked, and not answered. The offsets by cookie. */
+async function askChunks(scene: Scene, count: number): Promise<Map<bigint, number>> {
+  for (let chunk = 0; chunk < count; chunk++) await scene.open(chunk * MiB)
+  const offsets = new Map<bigint, number>()
+  for (let chunk = 0; chunk < count; chunk++) offsets.set(scene.ask(chunk * MiB, MiB), chunk * MiB)
+  await until(() => scene.asked.length === count)
+  return offsets
+}
+
 /** Each of these reads, by cookie, is answered once, with the bytes of its offset. */
 async function answersTo(t: Test, scene: Scene, offsets: Map<bigint, number>, length = blockBytes): Promise<void> {
   while (offsets.size > 0) t.ok(offsets.delete(await scene.answer(cookie => offsets.get(cookie)!, length)))
@@ -287,10 +296,7 @@ t.test('when the connection to the SDS ends, its reads come to the backend', asy
 
 t.test('an answer whose rest the SDS did not say before its end comes to the backend', async t => {
   const scene = await Scene.make(t)
-  for (let chunk = 0; chunk < 3; chunk++) await scene.open(chunk * MiB)
-  const offsets = new Map<bigint, number>()
-  for (let chunk = 0; chunk < 3; chunk++) offsets.set(scene.ask(chunk * MiB, MiB), chunk * MiB)
-  await until(() => scene.asked.length === 3)
+  const offsets = await askChunks(scene, 3)
   scene.backend.connection = null
   // There is room for the first one, and not for all of the second; nobody reads before the end, as it is all one turn.
   scene.reply()
@@ -302,10 +308,7 @@ t.test('an answer whose rest the SDS did not say before its end comes to the bac
 
 t.test('large answers to a client that does not read wait where nothing overwrites them', async t => {
   const scene = await Scene.make(t)
-  for (let chunk = 0; chunk < 7; chunk++) await scene.open(chunk * MiB)
-  const offsets = new Map<bigint, number>()
-  for (let chunk = 0; chunk < 7; chunk++) offsets.set(scene.ask(chunk * MiB, MiB), chunk * MiB)
-  await until(() => scene.asked.length === 7)
+  const offsets = await askChunks(scene, 7)
   scene.client.stopReading()
   scene.reply()
   await until(() => scene.backend.tally.ios === 7)
