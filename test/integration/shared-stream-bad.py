@@ -6,6 +6,7 @@ import os
 import socket
 import struct
 import sys
+import time
 
 port, what = int(sys.argv[1]), sys.argv[2]
 memory_bytes = 4096 + 2 * (2 << 20)
@@ -51,6 +52,22 @@ else:
     socket.send_fds(door, [b"\2"], [mine, other])
     _, (theirs,), _, _ = socket.recv_fds(door, 1, 1)
     with mmap.mmap(mine, memory_bytes) as shared:
+        if what == "a bell for no room":
+            # The writer's state is the second one: bytes written at its beginning, whether it waits for room at 16.
+            def waits():
+                return shared[128:136] == struct.pack("<Q", 2 << 20) and shared[144] == 1
+
+            def until_it_waits():
+                end = time.monotonic() + 10
+                while not waits() and time.monotonic() < end:
+                    time.sleep(0.001)
+
+            until_it_waits()
+            shared[144] = 0
+            os.write(theirs, struct.pack("<Q", 1))
+            until_it_waits()
+            print("waits" if waits() else "sleeps")
+            sys.exit()
         if what == "more than there is":
             shared[0:8] = struct.pack("<Q", 1 << 40)
         elif what == "less than there was":
