@@ -10,10 +10,15 @@ import { DeviceRequest } from './device-request.js'
 import type { OwnDevice } from './own-device.js'
 import type { Session } from './session.js'
 
-/** A chunk that was changed so shortly before is likely to be changed again. */
-const recentMs = 1_000
-/** A lane ends that had no request from one look to the next. */
-const idleMs = 2_000
+/**
+ * Up to so many lanes of a device are opened for all that was changed within a minute, and stay for a minute without
+ * requests, as marks do: what pauses goes on at full speed. Beyond, only what is changed all the time is worth one.
+ */
+const lanesKept = 1_024
+const whileFew = { recentMs: 60_000, idleLooksMax: 30 }
+const whileMany = { recentMs: 1_000, idleLooksMax: 1 }
+/** Between two looks for lanes without requests. */
+const lookMs = 2_000
 /** How long what is called back waits for the other copy, before all that it has not answered is sent again. */
 const graceMs = 200
 const lanesMax = 4_096
@@ -26,17 +31,21 @@ export function isWorthLane({ context, device }: Session, frame: DataFrame): boo
   const { volume, chunk, flags, length } = frame
   if (flags !== 0 || length > writeBelowBytesMax) return false
   const touch = device.store.touchOf(volume, chunk)
-  return touch === null || context.clock.nowMs() - touch < recentMs
+  // 0: it has no mark.
+  return touch === null || (touch > 0 && context.clock.nowMs() - touch < worthOf(device).recentMs)
 }
 
 const isAdmitted = (session: Session, frame: DataFrame): boolean =>
   (frame.opcode === opcodes.write ? checkArrival : checkCopyRequest)(session.context, session, frame) === 'admit'
 
+const worthOf = ({ lanes }: OwnDevice) => (lanes.size < lanesKept ? whileFew : whileMany)
+
 /** Looks after all lanes of a device at once: a timer for each of 512 took 2% of an SDS's time. */
 function watch(device: OwnDevice, clock: Clock): void {
-  device.laneWatch ??= clock.setTimer(idleMs, () => {
+  device.laneWatch ??= clock.setTimer(lookMs, () => {
     device.laneWatch = null
-    for (const lane of device.lanes) lane.endIfIdle()
+    const { idleLooksMax } = worthOf(device)
+    for (const lane of device.lanes) lane.look(idleLooksMax)
     if (device.lanes.size > 0) watch(device, clock)
   })
 }
@@ -56,8 +65,9 @@ export class Lane extends DeviceRequest {
   readonly #isPrimary: boolean
   /** The write that it was opened for, without its payload. */
   readonly #like: DataFrame
-  /** At the last look; -1: there was none yet. */
-  #doneBefore = -1
+  /** At the last look. */
+  #doneBefore = 0
+  #idleLooks = 0
 
   private constructor(
     readonly session: Session,
@@ -130,12 +140,13 @@ export class Lane extends DeviceRequest {
     return { pool: this.#like.pool, record: this.#record }
   }
 
-  /** To be called every `idleMs`. */
-  endIfIdle(): void {
+  /** Ends once nothing was done from one look to the next, `idleLooksMax` times in turn. To be called every `lookMs`. */
+  look(idleLooksMax: number): void {
     if (this.#isCalledBack) return
     const { done } = this.#pass!
-    if (done === this.#doneBefore) this.callBack()
+    this.#idleLooks = done === this.#doneBefore ? this.#idleLooks + 1 : 0
     this.#doneBefore = done
+    if (this.#idleLooks >= idleLooksMax) this.callBack()
   }
 
   override lockWanted(): void {

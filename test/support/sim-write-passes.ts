@@ -141,6 +141,8 @@ class SimWritePass implements WritePass {
     const { disk, chunkAtBytes, peer } = this.offer
     const isRead = frame.opcode === opcodes.read
     if (!isLike(frame, this.offer)) return false
+    // As in the addon: whoever decides finds another way, or ends the pass.
+    if (!isRead && peer !== null && (peer.connection as SimEnd<DataFrame>).isClosed) return false
     if (isRead && (peer === null || !this.#mayRead)) return false
     if ([...this.#underWay].some(op => !(isRead && op.isRead) && overlap(op.frame, frame))) return false
     const op: Op = { frame, isRead, isOnDisk: true, isAtPeer: false, hasFailed: false, isOver: false }
