@@ -68,8 +68,10 @@ void Engine::doubt(uint32_t handle) {
 void Engine::writeEnded(uint32_t handle, uint64_t offset, uint32_t length, const char* bytes) {
   ReadCache* cache = readCacheOf(handle);
   if (cache == nullptr) return;
-  cache->changed(handle, offset, length);
-  if (bytes != nullptr) cache->put(handle, offset, length, bytes, cache->versionOf(handle, offset, length));
+  if (bytes == nullptr)
+    cache->changed(handle, offset, length);
+  else
+    cache->written(handle, offset, length, bytes);
 }
 
 void Engine::openRing() {

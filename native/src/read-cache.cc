@@ -94,18 +94,39 @@ void ReadCache::put(uint32_t file, uint64_t offset, uint32_t length, const char*
   const uint64_t first = (offset + blockBytes - 1) / blockBytes * blockBytes;
   for (uint64_t at = first; at + blockBytes <= offset + length; at += blockBytes) {
     const uint64_t key = keyOf(file, at);
-    if (find(key) != none) continue;
-    const uint32_t index = takeBlock();
-    if (index == none) return;
-    memcpy(bytesOf(index), bytes + (at - offset), blockBytes);
-    Block& block = blocks_[index];
-    block.key = key;
-    block.isKept = true;
-    block.wasUsed = false;
-    ++stretchesOf(key).kept;
-    uint32_t& bucket = bucketOf(key);
-    block.next = bucket;
-    bucket = index;
+    if (find(key) == none && !insert(key, bytes + (at - offset))) return;
+  }
+}
+
+bool ReadCache::insert(uint64_t key, const char* bytes) {
+  const uint32_t index = takeBlock();
+  if (index == none) return false;
+  memcpy(bytesOf(index), bytes, blockBytes);
+  Block& block = blocks_[index];
+  block.key = key;
+  block.isKept = true;
+  block.wasUsed = false;
+  ++stretchesOf(key).kept;
+  uint32_t& bucket = bucketOf(key);
+  block.next = bucket;
+  bucket = index;
+  return true;
+}
+
+/// What was here already is replaced where it is, unless an answer still lies on it.
+void ReadCache::written(uint32_t file, uint64_t offset, uint32_t length, const char* bytes) {
+  const uint64_t end = offset + length;
+  for (uint64_t at = offset / blockBytes * blockBytes; at < end; at += blockBytes) {
+    const bool isWhole = at >= offset && at + blockBytes <= end;
+    const uint64_t key = keyOf(file, at);
+    const uint32_t index = isWhole ? find(key) : none;
+    if (index != none && blocks_[index].pins == 0) {
+      ++stretchesOf(key).version;
+      memcpy(bytesOf(index), bytes + (at - offset), blockBytes);
+      continue;
+    }
+    changed(file, at, blockBytes);
+    if (isWhole) insert(key, bytes + (at - offset));
   }
 }
 

@@ -38,6 +38,8 @@ class ReadCache {
   void changed(uint32_t file, uint64_t offset, uint64_t length);
   /// What was read or written there, begun when the version was that: whole blocks of it are kept.
   void put(uint32_t file, uint64_t offset, uint32_t length, const char* bytes, uint32_t version);
+  /// As `changed`, and what was written there is kept.
+  void written(uint32_t file, uint64_t offset, uint32_t length, const char* bytes);
   /// True: all of the range is here, in `pieces`, which stay as they are until `blocks` are given to `unpin`. Both are added to.
   bool pin(uint32_t file, uint64_t offset, uint32_t length, std::vector<uint32_t>& blocks, std::vector<iovec>& pieces);
   void unpin(std::vector<uint32_t>& blocks);
@@ -73,6 +75,8 @@ class ReadCache {
   uint32_t& bucketOf(uint64_t key) { return buckets_[mixed(key) & (buckets_.size() - 1)]; }
   uint32_t find(uint64_t key);
   void drop(uint64_t key);
+  /// False: there is no room.
+  bool insert(uint64_t key, const char* bytes);
   uint32_t takeBlock();
   char* bytesOf(uint32_t block) { return memory_ + size_t{block} * blockBytes; }
 

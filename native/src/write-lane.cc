@@ -132,10 +132,17 @@ void WriteLane::endIfIdle(WritePass& pass) {
 WritePass* WriteLane::passFor(const Stream& stream, const unsigned char* header, uint32_t& slot) {
   const auto found = byChunk_.find({stream.serial, chunkOf(word(header, atVolume), word(header, atChunk))});
   if (found == byChunk_.end()) return nullptr;
-  WritePass& pass = passes_[slot = found->second];
-  const bool isLike = word(header, atFlags) == 0 && pass.place.slice == word(header, atSlice) && pass.place.epoch == word(header, atEpoch) &&
-                      pass.place.pool == word(header, atPool) && pass.place.mapping == word(header, atMapping);
-  return isLike ? &pass : nullptr;
+  return passAt(slot = found->second, stream, header);
+}
+
+WritePass* WriteLane::passAt(uint32_t slot, const Stream& stream, const unsigned char* header) {
+  WritePass& pass = passes_[slot];
+  const wire::Place& place = pass.place;
+  const bool isMeant = pass.state == WritePass::open && pass.serial == stream.serial && place.volume == word(header, atVolume) &&
+                       place.chunk == word(header, atChunk);
+  const bool isLike = word(header, atFlags) == 0 && place.slice == word(header, atSlice) && place.epoch == word(header, atEpoch) &&
+                      place.pool == word(header, atPool) && place.mapping == word(header, atMapping);
+  return isMeant && isLike ? &pass : nullptr;
 }
 
 /// Whether something under way is in the way of this.
@@ -204,8 +211,7 @@ void WriteLane::beginUnderWay(LaneOp& op, uint32_t slot) {
 void WriteLane::bodyEnded(Stream& stream, uint32_t slot) {
   LaneOp& op = ops_[slot];
   // The pass may have ended while the payload came in, and its number be another one's.
-  uint32_t passSlot = 0;
-  WritePass* pass = passFor(stream, op.header, passSlot);
+  WritePass* pass = passAt(op.pass, stream, op.header);
   Stream* peer = pass == nullptr || pass->peerSerial == 0 ? nullptr : streams_->find(pass->peerId);
   const bool isReachable = pass != nullptr && (pass->peerSerial == 0 || (peer != nullptr && peer->serial == pass->peerSerial &&
                                                                          peer->awaited < awaitedMax && streams_->takesMore(*peer)));
@@ -215,7 +221,6 @@ void WriteLane::bodyEnded(Stream& stream, uint32_t slot) {
     freeIfOver(op, slot);
     return;
   }
-  op.pass = passSlot;
   op.onDisk = true;
   if (peer != nullptr) sendToPeer(op, slot, *pass);
   beginUnderWay(op, slot);

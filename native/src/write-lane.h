@@ -98,6 +98,8 @@ class WriteLane : public Below, public RingUser {
   };
 
   WritePass* passFor(const Stream& stream, const unsigned char* header, uint32_t& slot);
+  /// The same, where it was before. null: it has ended.
+  WritePass* passAt(uint32_t slot, const Stream& stream, const unsigned char* header);
   bool overlaps(const WritePass& pass, uint32_t offset, uint32_t length, bool isRead) const;
   void beginUnderWay(LaneOp& op, uint32_t slot);
   void sendToPeer(LaneOp& op, uint32_t slot, const WritePass& pass);
