@@ -1,12 +1,13 @@
 /**
  * Blockmesh beside the raw file and other servers, with the same fio jobs in one run. The whole range is written first;
- * within each repetition every workload goes to all targets in turn, so that they see the same noise.
+ * within each repetition every workload goes to all targets in turn, so that they see the same noise. Systems that do not
+ * rest while nobody uses them have their turn alone, within the same repetition.
  * `npm run bench -- --help`
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
-import { fill, measure } from './runner/fio.js'
+import { fill, measure, readAll } from './runner/fio.js'
 import type { Measurement } from './runner/measurement.js'
 import { type BenchOptions, parseOptions, sdssDefault, usage } from './runner/options.js'
 import { formatReport } from './runner/report.js'
@@ -52,32 +53,54 @@ async function startTargets(options: BenchOptions, place: TargetPlace, targets: 
     note(`writing ${place.rangeBytes / 2 ** 20} MiB of ${target.name} (${target.info})`)
     await fill(target, place.rangeBytes)
     await target.settle()
+    await target.rest?.()
   }
 }
 
+/** From `from` on, round to it: whoever comes after the one that fills caches would always be the same one. */
+const turned = <T>(list: readonly T[], from: number): T[] => list.map((_, index) => list[(index + from) % list.length]!)
+
 /** First some rounds that do not count: daemons that have run for minutes are what users have, and V8 compiles what is hot. */
 async function measureAll(options: BenchOptions, targets: readonly Target[]): Promise<Measurement[]> {
+  const measurements: Measurement[] = []
+  const restless = targets.filter(({ rest }) => rest !== undefined)
+  const groups = [targets.filter(target => !restless.includes(target)), ...restless.map(target => [target])]
+  for (let round = 0; round < options.warmUpRounds + options.repetitions; round++)
+    for (const group of turned(groups, round)) {
+      for (const target of group) await wake(target, options.rangeBytes)
+      measurements.push(...(await measureGroup(options, group, round)))
+      for (const target of group) await target.rest?.()
+      if (isInterrupted) return measurements
+    }
+  return measurements
+}
+
+async function wake(target: Target, rangeBytes: number): Promise<void> {
+  if (target.wake === undefined) return
+  note(`starting ${target.name} again`)
+  await target.wake()
+  await readAll(target, rangeBytes)
+}
+
+async function measureGroup(options: BenchOptions, group: readonly Target[], round: number): Promise<Measurement[]> {
   const { rangeBytes, seconds, warmUpRounds, repetitions } = options
   const measurements: Measurement[] = []
-  for (let round = 0; round < warmUpRounds + repetitions; round++)
-    for (const workload of options.workloads) {
-      const repetition = round - warmUpRounds + 1
-      const counts = repetition >= 1
-      note(`${counts ? `repetition ${repetition} of ${repetitions}` : 'warming up'}: ${workload.title}`)
-      // Whoever comes after the one that fills caches would always be the same one.
-      const turned = targets.map((_, index) => targets[(index + round) % targets.length]!)
-      for (const target of turned) {
-        if (isInterrupted) return measurements
-        try {
-          const measurement = await measure(target, workload, { rangeBytes, seconds, repetition })
-          if (counts) measurements.push(measurement)
-          print({ bench: counts ? 'run' : 'warm-up', ...measurement })
-        } catch (error) {
-          note(`${target.name}, ${workload.name}: ${(error as Error).message}`)
-        }
-        await target.settle()
+  const repetition = round - warmUpRounds + 1
+  const counts = repetition >= 1
+  for (const workload of options.workloads) {
+    note(`${counts ? `repetition ${repetition} of ${repetitions}` : 'warming up'}: ${workload.title}`)
+    for (const target of turned(group, round)) {
+      if (isInterrupted) return measurements
+      try {
+        const measurement = await measure(target, workload, { rangeBytes, seconds, repetition })
+        if (counts) measurements.push(measurement)
+        print({ bench: counts ? 'run' : 'warm-up', ...measurement })
+      } catch (error) {
+        note(`${target.name}, ${workload.name}: ${(error as Error).message}`)
       }
+      await target.settle()
     }
+  }
   return measurements
 }
 

@@ -34,6 +34,11 @@ export async function fill(target: Target, rangeBytes: number): Promise<void> {
   )
 }
 
+/** Reads the whole range, so that what has just been started has in its caches what it would have by then. */
+export async function readAll(target: Target, rangeBytes: number): Promise<void> {
+  await runFio([...common(target, rangeBytes), '--rw=read', '--bs=1M', '--iodepth=8'], target.fioEnv, fillMs)
+}
+
 /** A job that ends by itself. */
 export const runToFioEnd = (target: Target, options: readonly string[]): Promise<FioJob> =>
   runFio(['--name=bench', '--direct=1', ...target.fio(), ...options], target.fioEnv, fillMs)

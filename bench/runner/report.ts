@@ -1,5 +1,5 @@
 import Table from 'cli-table3'
-import type { Spread, Summary } from './summary.js'
+import { isOurs, type Spread, type Summary } from './summary.js'
 import type { Workload } from './workload.js'
 
 /** The table of a whole run: one block for each workload, targets below each other. */
@@ -32,7 +32,6 @@ export function formatReport(workloads: readonly Workload[], summaries: readonly
 }
 
 function cellsOf(row: Summary): string[] {
-  const isOurs = row.target.startsWith('ours')
   const sync = row.syncUsMean === null ? '' : ` (sync ${row.syncUsMean.toFixed(0)})`
   return [
     row.target,
@@ -47,7 +46,7 @@ function cellsOf(row: Summary): string[] {
     byRole(row.loopMsP999, 0),
     row.toRaw === null ? '' : withSpread(row.toRaw, 2),
     row.ours === null ? '' : `${withSpread(row.ours, 2)} x`,
-    isOurs && row.goal !== null && row.toRaw !== null
+    isOurs(row.target) && row.goal !== null && row.toRaw !== null
       ? `${row.goal} ${row.toRaw.median >= row.goal ? 'reached' : 'missed'}`
       : '',
   ]

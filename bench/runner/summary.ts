@@ -26,12 +26,14 @@ export interface Summary {
   loopMsP999: Record<string, number>
   /** To the raw file in the same repetition. */
   toRaw: Spread | null
-  /** How many times as fast as this target ours (direct) is, in the same repetition. */
+  /** How many times as fast as this target ours (the first, if there are several) is, in the same repetition. */
   ours: Spread | null
   goal: number | null
 }
 
 const yardstick = 'raw'
+
+export const isOurs = (target: string): boolean => target.startsWith('ours')
 
 export function summarize(workload: Workload, target: string, measurements: readonly Measurement[]): Summary | null {
   const ofWorkload = measurements.filter(one => one.workload === workload.name)
@@ -42,6 +44,7 @@ export function summarize(workload: Workload, target: string, measurements: read
       const other = ofWorkload.find(one => one.target === name && one.repetition === run.repetition)
       return other === undefined ? [] : [run[workload.figure] / other[workload.figure]]
     })
+  const ours = ofWorkload.find(one => isOurs(one.target))?.target
   const middle = (value: (run: Measurement) => number) => median(runs.map(value))
   const syncs = runs.flatMap(run => run.syncUsMean ?? [])
   return {
@@ -59,7 +62,7 @@ export function summarize(workload: Workload, target: string, measurements: read
     rssMiB: medianByKey(runs.map(run => run.rssMiB)),
     loopMsP999: mostByKey(runs.map(run => run.loopMsP999)),
     toRaw: target === yardstick ? null : ratioOf(ratiosTo(yardstick)),
-    ours: target.startsWith('ours') ? null : ratioOf(ratiosTo('ours').map(ratio => 1 / ratio)),
+    ours: ours === undefined || isOurs(target) ? null : ratioOf(ratiosTo(ours).map(ratio => 1 / ratio)),
     goal: workload.goal?.toRaw ?? null,
   }
 }

@@ -14,6 +14,12 @@ export interface Target {
   loopMsP999?(): Promise<Record<string, number>>
   /** Writes back what the page cache holds of it, so that the next target does not pay for it. */
   settle(): Promise<void>
+  /**
+   * Ends its daemons until `wake`, where they would disturb others though nobody uses them: an idle Ceph syncs to the disk twice
+   * a second, and a raw file beside it loses a third of its writes.
+   */
+  rest?(): Promise<void>
+  wake?(): Promise<void>
   stop(): Promise<void>
 }
 

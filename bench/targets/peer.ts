@@ -6,8 +6,8 @@ import { runToEnd } from './programs.js'
 
 /**
  * What `--peers` names: `qemu-nbd`, `nbdkit`, an NBD URI (`LABEL=nbd+unix:///?socket=…`) of a server that runs already, or a
- * program (`LABEL=PATH`) that sets a system up and answers `start`, `fio`, `pids`, `info` and `clean` (options in PEER_…;
- * fio's options one a line).
+ * program (`LABEL=PATH`) that sets a system up and answers `start`, `stop`, `fio`, `pids`, `info` and `clean` (options in PEER_…;
+ * fio's options one a line). The system of a program runs only while it is measured.
  */
 export async function startPeer(what: string, place: TargetPlace): Promise<Target> {
   if (what === 'qemu-nbd' || what === 'nbdkit') return startNbdServer(what, place)
@@ -39,15 +39,21 @@ async function startProgram(name: string, program: string, { directory, rangeByt
     const options = answer.filter(line => !line.startsWith('env:'))
     const variables = answer.flatMap(line => [...line.matchAll(/^env:([^=]+)=(.*)$/g)])
     const fioEnv = Object.fromEntries(variables.map(found => [found[1], found[2]]))
-    const pids = lines(await ask('pids')).map(Number)
+    const processes = async () => lines(await ask('pids')).map(pid => ({ role: 'server', pid: Number(pid) }))
+    let running = await processes()
     const info = (await ask('info')).trim().replaceAll('\n', ', ')
     return {
       name,
       info,
       fio: () => options,
       fioEnv,
-      processes: () => pids.map(pid => ({ role: 'server', pid })),
+      processes: () => running,
       settle: async () => {},
+      rest: async () => void (await ask('stop')),
+      wake: async () => {
+        await ask('start')
+        running = await processes()
+      },
       stop: async () => void (await ask('clean')),
     }
   } catch (error) {
