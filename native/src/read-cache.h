@@ -48,6 +48,7 @@ class ReadCache {
 
  private:
   static constexpr uint32_t none = UINT32_MAX;
+  static constexpr unsigned neighboursShift = 4, neighbours = 1 << neighboursShift;
   /// Files are looked at in stretches of a slot's size, many of which share one of these.
   static constexpr unsigned stretchShift = 20;
   struct Stretches {
@@ -72,7 +73,8 @@ class ReadCache {
     const uint64_t block = key & ((uint64_t{1} << 48) - 1);
     return stretches_[hashOf(static_cast<uint32_t>(key >> 48), block >> (stretchShift - blockShift))];
   }
-  uint32_t& bucketOf(uint64_t key) { return buckets_[mixed(key) & (buckets_.size() - 1)]; }
+  /// Neighbours lie side by side there: a long read finds all of its blocks in one place of the CPU's caches.
+  uint32_t& bucketOf(uint64_t key) { return buckets_[(mixed(key >> neighboursShift) + (key & (neighbours - 1))) & (buckets_.size() - 1)]; }
   uint32_t find(uint64_t key);
   void drop(uint64_t key);
   /// False: there is no room.

@@ -12,10 +12,10 @@ namespace {
 /// Passes are in a table by chunk; one that is pushed out is given again with the next read.
 constexpr size_t passesMax = 1 << 14;
 
+/// Side by side, so that the chunks of one volume do not push each other out.
 size_t placeOf(uint64_t serial, uint32_t volume, uint32_t chunk) {
-  uint64_t key = serial * 0x9e3779b97f4a7c15 + (uint64_t{volume} << 32 | chunk);
-  key *= 0xff51afd7ed558ccd;
-  return (key ^ key >> 33) % passesMax;
+  const uint64_t key = (serial * 0x9e3779b97f4a7c15 + volume) * 0xff51afd7ed558ccd;
+  return ((key ^ key >> 33) + chunk) % passesMax;
 }
 
 }  // namespace

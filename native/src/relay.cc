@@ -29,10 +29,8 @@ uint64_t offsetOf(const unsigned char* request) {
 
 uint64_t chunkOf(const unsigned char* request) { return offsetOf(request) / chunkBytes; }
 
-size_t placeOf(uint64_t serial, uint32_t rest) {
-  uint64_t key = (serial << 32 | rest) * 0x9e3779b97f4a7c15;
-  return (key ^ key >> 33) % routesMax;
-}
+/// Side by side, so that the slices of one volume do not push each other out.
+size_t placeOf(const Stream& client, uint32_t rest) { return (client.serial * client.sliceCount + rest) % routesMax; }
 
 }  // namespace
 
@@ -94,7 +92,7 @@ void Relay::route(const Napi::CallbackInfo&) {
   routes_.resize(routesMax);
   from->sliceCount = field(sliceCount);
   const uint32_t rest = field(chunk) % from->sliceCount;
-  Route& route = routes_[placeOf(from->serial, rest)];
+  Route& route = routes_[placeOf(*from, rest)];
   route.serial = from->serial;
   route.rest = rest;
   route.chunkCount = static_cast<uint64_t>(form_[chunkCount]);
@@ -121,7 +119,7 @@ const Route* Relay::routeOf(const Stream& client, const unsigned char* request) 
   if (client.sliceCount == 0) return nullptr;
   const uint64_t chunk = chunkOf(request);
   const auto rest = static_cast<uint32_t>(chunk % client.sliceCount);
-  const Route& route = routes_[placeOf(client.serial, rest)];
+  const Route& route = routes_[placeOf(client, rest)];
   const bool isOpen = route.serial == client.serial && route.rest == rest && chunk < route.chunkCount && route.generation == generation_;
   return isOpen ? &route : nullptr;
 }

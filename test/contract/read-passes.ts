@@ -84,11 +84,11 @@ class Scene {
     })
   }
 
-  give({ untilMs = never, atBytes = chunkAtBytes }: { untilMs?: number; atBytes?: number } = {}): Deadline {
+  give({ untilMs = never, atBytes = chunkAtBytes, chunk = place.chunk } = {}): Deadline {
     const { passes } = this.setUp
     const deadline = passes.newDeadline()
     deadline.atMs = untilMs
-    passes.give(this.server, read(0, 0, 0), this.disk, atBytes, [deadline, deadline], this.tally)
+    passes.give(this.server, read(0, 0, 0, { chunk }), this.disk, atBytes, [deadline, deadline], this.tally)
     return deadline
   }
 
@@ -156,6 +156,17 @@ export function readPassesContract(name: string, setUp: (t: Test) => PassesSetUp
     t.equal(scene.tally.ios, 0)
     scene.client.send(read(id, 0, 4096))
     t.equal((await scene.answered(id)).status, 0)
+  })
+
+  t.test(`${name}: each of a thousand chunks of a volume keeps its pass, whatever others have`, async t => {
+    const scene = await Scene.make(t, setUp(t))
+    const chunks = Array.from({ length: 1_000 }, (_, chunk) => chunk)
+    for (const chunk of chunks) scene.give({ chunk })
+    for (const chunk of chunks) {
+      scene.client.send(read(chunk + 1, 0, 4096, { chunk }))
+      await scene.answered(chunk + 1)
+    }
+    t.match([scene.tally.ios, scene.messages.length], [1_000, 0])
   })
 
   t.test(`${name}: what comes between reads is delivered whole and in order`, async t => {

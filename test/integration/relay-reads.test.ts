@@ -100,6 +100,22 @@ t.test('what a client asks of other chunks of the slice goes the same way, as fa
   t.equal(scene.asked.length, 0)
 })
 
+t.test('each slice of a volume keeps its route, whatever others have', async t => {
+  const scene = await Scene.make(t)
+  const sliceCount = 1024
+  scene.backend.sliceCount = sliceCount
+  scene.backend.sizeBytes = sliceCount * MiB
+  await scene.join()
+  for (let slice = 0; slice < sliceCount; slice++) await scene.open(slice * MiB)
+  t.equal(scene.ownReads, sliceCount)
+  // An SDS has no more than so many of them to answer at a time.
+  for (let first = 0; first < sliceCount; first += 128) {
+    for (let slice = first; slice < first + 128; slice++) scene.ask(slice * MiB)
+    await scene.finish()
+  }
+  t.equal(scene.backend.tally.ios, sliceCount)
+})
+
 t.test('answers come in any order and pieces, between those of sessions', async t => {
   const scene = await Scene.make(t)
   for (let chunk = 0; chunk < 4; chunk++) await scene.open(chunk * MiB)

@@ -96,7 +96,7 @@ export class RoutedBackend extends MemoryBackend {
         connection,
         chunk: Math.floor(offsetBytes / MiB),
         sliceCount: this.sliceCount,
-        chunkCount: 8,
+        chunkCount: this.sizeBytes / MiB,
         reads,
         writes,
         notes,
