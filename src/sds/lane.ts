@@ -17,11 +17,12 @@ import type { Session } from './session.js'
 const lanesKept = 1_024
 const whileFew = { recentMs: 60_000, idleLooksMax: 30 }
 const whileMany = { recentMs: 1_000, idleLooksMax: 1 }
-/** Between two looks for lanes without requests. */
+/** Between two looks for lanes without requests, and how many end then: the others wait for a later one, as the event loop does not. */
 const lookMs = 2_000
+const endedAtOnce = 512
 /** How long what is called back waits for the other copy, before all that it has not answered is sent again. */
 const graceMs = 200
-const lanesMax = 4_096
+const lanesMax = 8_192
 
 /** A request that goes on with what was begun. */
 export type HeirOf = (session: Session, frame: DataFrame) => DeviceRequest
@@ -45,7 +46,8 @@ function watch(device: OwnDevice, clock: Clock): void {
   device.laneWatch ??= clock.setTimer(lookMs, () => {
     device.laneWatch = null
     const { idleLooksMax } = worthOf(device)
-    for (const lane of device.lanes) lane.look(idleLooksMax)
+    let left = endedAtOnce
+    for (const lane of device.lanes) if (lane.look() >= idleLooksMax && left-- > 0) lane.callBack()
     if (device.lanes.size > 0) watch(device, clock)
   })
 }
@@ -140,13 +142,13 @@ export class Lane extends DeviceRequest {
     return { pool: this.#like.pool, record: this.#record }
   }
 
-  /** Ends once nothing was done from one look to the next, `idleLooksMax` times in turn. To be called every `lookMs`. */
-  look(idleLooksMax: number): void {
-    if (this.#isCalledBack) return
+  /** How many looks in turn have found that nothing was done since the one before. To be called every `lookMs`. */
+  look(): number {
+    if (this.#isCalledBack) return 0
     const { done } = this.#pass!
     this.#idleLooks = done === this.#doneBefore ? this.#idleLooks + 1 : 0
     this.#doneBefore = done
-    if (this.#idleLooks >= idleLooksMax) this.callBack()
+    return this.#idleLooks
   }
 
   override lockWanted(): void {
