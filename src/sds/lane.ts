@@ -67,8 +67,8 @@ export class Lane extends DeviceRequest {
   readonly #isPrimary: boolean
   /** The write that it was opened for, without its payload. */
   readonly #like: DataFrame
-  /** At the last look. */
-  #doneBefore = 0
+  /** At the last look; -1: there was none yet. */
+  #doneBefore = -1
   #idleLooks = 0
 
   private constructor(
