@@ -67,9 +67,11 @@ async function measureAll(options: BenchOptions, targets: readonly Target[]): Pr
   const groups = [targets.filter(target => !restless.includes(target)), ...restless.map(target => [target])]
   for (let round = 0; round < options.warmUpRounds + options.repetitions; round++)
     for (const group of turned(groups, round)) {
-      for (const target of group) await wake(target, options.rangeBytes)
+      for (const target of group)
+        await wake(target, options.rangeBytes).catch(error => note(`${target.name}: ${(error as Error).message}`))
       measurements.push(...(await measureGroup(options, group, round)))
-      for (const target of group) await target.rest?.()
+      for (const target of group)
+        await target.rest?.().catch(error => note(`${target.name}: ${(error as Error).message}`))
       if (isInterrupted) return measurements
     }
   return measurements
