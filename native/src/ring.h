@@ -36,6 +36,9 @@ class Ring {
   void reapQuiet(Ended ended) {
     take(ended);
     __atomic_fetch_and(completionFlags_, ~IORING_CQ_EVENTFD_DISABLED, __ATOMIC_SEQ_CST);
+    // The kernel finishes a few at a time, hence the loop; that it wants to be entered is no reason to go on if nothing came: it
+    // sets that flag after others can see a transfer (io_uring.c: io_req_local_work_add), so that a transfer finished by `submit`
+    // may leave it behind, for good.
     do {
       if (hasWork()) enter(0, 0);
     } while (take(ended) > 0);
@@ -43,13 +46,11 @@ class Ring {
   /// Completions that are there: `ended` gets user_data and result.
   template <typename Ended>
   void reap(Ended ended) {
-    // What comes from here on makes the descriptor readable again. The kernel finishes a few at a time, hence the loop; that it
-    // wants to be entered is no reason to go on if nothing came: it sets that flag after others can see a transfer
-    // (io_uring.c: io_req_local_work_add), so that a transfer finished by `submit` may leave it behind, for good.
     drainWake();
-    do {
-      if (hasWork()) enter(0, 0);
-    } while (take(ended) > 0);
+    // What the kernel finishes as it is entered would make the descriptor readable once more, for nothing.
+    quiet();
+    if (hasWork()) enter(0, 0);
+    reapQuiet(ended);
   }
   /// Waits until nothing is in flight; nobody hears how it ended.
   void finish() {
