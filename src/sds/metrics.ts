@@ -41,6 +41,7 @@ export function sdsMetrics(
     gauge('device_slots', 'Slots of the device', slotsTotal, labels)
     gauge('device_slots_used', 'Slots that hold or are to hold a chunk', slotsUsed, labels)
     gauge('device_requests', 'Requests that hold or wait for a range lock', device.active.size, labels)
+    gauge('device_lanes', 'Chunks that the addon writes alone', device.lanes.size, labels)
     gauge('device_failed', '1 once the device has answered with an error', device.store.failed === null ? 0 : 1, labels)
     const resync = resyncs.get(device.id)
     gauge('resync_chunks_left', 'Chunks still to copy to joining copies', resync?.chunksLeft ?? 0, labels)

@@ -27,6 +27,8 @@ export interface ClusterOptions {
   thick?: boolean
   /** By SDS; default 64 MiB. */
   deviceBytesOf?: Record<number, number>
+  /** Of the volume; default 16. */
+  chunks?: number
   /** Records of the slices; default: primary on 1, secondary on 2. */
   record?: Partial<SliceRecord>
   /** Default: both unlimited. */
@@ -68,7 +70,7 @@ export class Cluster {
   }
 
   *#tables(sdss: number[]): Generator<MapChange> {
-    const { zeroPadding = true, thick = false } = this.options
+    const { zeroPadding = true, thick = false, chunks = chunkCount } = this.options
     yield { kind: 'put', table: 'systems', value: { id: systemId, name: 'test' } }
     yield { kind: 'put', table: 'protectionDomains', value: { id: domainId, name: 'pd1' } }
     const pool = { id: poolId, name: 'pool1', protectionDomainId: domainId, zeroPadding, sparePercent: 10, sliceCount }
@@ -87,7 +89,7 @@ export class Cluster {
     }
     const sdc = { id: sdcId, name: 'sdc-1', guid: 'g', incarnation: 1, processId: 'p' }
     yield { kind: 'put', table: 'sdcs', value: sdc }
-    const volume = { id: volumeId, name: 'vol1', poolId, sizeBytes: chunkCount * chunkBytes, sliceOffset: 1 }
+    const volume = { id: volumeId, name: 'vol1', poolId, sizeBytes: chunks * chunkBytes, sliceOffset: 1 }
     yield { kind: 'put', table: 'volumes', value: { ...volume, type: thick ? 'thick' : 'thin' } }
     yield { kind: 'put', table: 'mappings', value: this.mapping() }
   }

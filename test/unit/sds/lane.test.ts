@@ -1,6 +1,6 @@
 import t from 'tap'
 import { errorTable } from '../../../src/base/errors.js'
-import { blockBytes, chunkBytes } from '../../../src/base/units.js'
+import { blockBytes, chunkBytes, MiB } from '../../../src/base/units.js'
 import { opcodes } from '../../../src/wire/data.js'
 import { Cluster, deviceIdOf, poolId, sdsIdOf } from './cluster.js'
 
@@ -97,6 +97,24 @@ t.test('a chunk that was changed a while ago has a lane with its next change', a
   await client.mustWrite(1, 0, bytes('k'))
   await client.mustWrite(1, 0, bytes('l'))
   t.equal(byPass(), 1)
+  await cluster.end()
+})
+
+t.test('of more than 1,024 lanes those without requests end, 512 at a time, until the rest may stay', async t => {
+  const chunks = 1_030
+  const cluster = await Cluster.start({ chunks, deviceBytesOf: { 1: 1_200 * MiB, 2: 1_200 * MiB } })
+  await cluster.clock.runFor(1_500)
+  const client = await cluster.client(1)
+  for (let chunk = 0; chunk < chunks; chunk++)
+    for (const letter of ['l', 'm']) await client.mustWrite(chunk, 0, bytes(letter))
+  const lanes = () => [1, 2].map(n => cluster.metric(n, 'device_lanes'))
+  t.same(lanes(), [chunks, chunks])
+  await cluster.until(() => lanes().every(count => count < chunks))
+  t.same(lanes(), [chunks - 512, chunks - 512])
+  await cluster.clock.runFor(20_000)
+  t.same(lanes(), [chunks - 512, chunks - 512], 'what stays has its minute')
+  for (let chunk = 0; chunk < chunks; chunk++) await client.mustWrite(chunk, 0, bytes('n'))
+  t.same(await cluster.differences(), [])
   await cluster.end()
 })
 
