@@ -34,7 +34,7 @@ ReadCache::ReadCache(size_t bytes, double* tallies, uint32_t tallyAt)
 
 ReadCache::~ReadCache() { munmap(memory_, blocks_.size() * blockBytes); }
 
-void ReadCache::fetch(uint32_t file, uint64_t offset, uint64_t end) const {
+void ReadCache::prefetch(uint32_t file, uint64_t offset, uint64_t end) const {
   // The first one is looked at right away.
   for (uint64_t at = (offset / blockBytes + 1) * blockBytes; at < end; at += blockBytes) {
     const uint32_t block = buckets_[placeOf(keyOf(file, at))];
@@ -126,7 +126,7 @@ bool ReadCache::insert(uint64_t key, const char* bytes) {
 /// What was here already is replaced where it is, unless an answer still lies on it.
 void ReadCache::written(uint32_t file, uint64_t offset, uint32_t length, const char* bytes) {
   const uint64_t end = offset + length;
-  fetch(file, offset, end);
+  prefetch(file, offset, end);
   for (uint64_t at = offset / blockBytes * blockBytes; at < end; at += blockBytes) {
     const bool isWhole = at >= offset && at + blockBytes <= end;
     const uint64_t key = keyOf(file, at);
@@ -144,7 +144,7 @@ void ReadCache::written(uint32_t file, uint64_t offset, uint32_t length, const c
 bool ReadCache::pin(uint32_t file, uint64_t offset, uint32_t length, std::vector<uint32_t>& blocks, std::vector<iovec>& pieces) {
   const uint64_t end = offset + length;
   const size_t blocksBefore = blocks.size(), piecesBefore = pieces.size();
-  fetch(file, offset, end);
+  prefetch(file, offset, end);
   for (uint64_t at = offset; at < end;) {
     const uint32_t index = find(keyOf(file, at));
     if (index == none) {

@@ -77,7 +77,7 @@ class ReadCache {
   size_t placeOf(uint64_t key) const { return (mixed(key >> neighboursShift) + (key & (neighbours - 1))) & (buckets_.size() - 1); }
   uint32_t& bucketOf(uint64_t key) { return buckets_[placeOf(key)]; }
   /// Before what is known of a range is looked at: the CPU brings all of it at once then, not one block after the other.
-  void fetch(uint32_t file, uint64_t offset, uint64_t end) const;
+  void prefetch(uint32_t file, uint64_t offset, uint64_t end) const;
   uint32_t find(uint64_t key);
   void drop(uint64_t key);
   /// False: there is no room.
