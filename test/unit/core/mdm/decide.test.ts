@@ -1,5 +1,5 @@
 import t from 'tap'
-import type { DeviceId, FaultSetId, SystemId, VolumeId } from '../../../../src/base/ids.js'
+import type { SystemId, VolumeId } from '../../../../src/base/ids.js'
 import { GiB } from '../../../../src/base/units.js'
 import { buildDeviceGrown, digest } from '../../../../src/core/mdm/index.js'
 import type { IoPolicy } from '../../../../src/model/index.js'
@@ -8,8 +8,8 @@ import {
   addSdc,
   addSds,
   addVolume,
-  type Cluster,
   cluster,
+  four,
   Machine,
   mapping,
   opened,
@@ -17,8 +17,6 @@ import {
   removeDeviceCommand,
   volumeCommand,
 } from './fixture.js'
-
-const four = (): Cluster => cluster([16, 16, 16, 16].map(gb => gb * GiB))
 
 t.test('names: empty, long, with spaces, not printable or like an id: refused with the rule', async t => {
   const { machine } = four()
@@ -49,201 +47,6 @@ t.test(
     t.match(error, { code: 'PLACEMENT', context: { pool: 'pool1', faultUnits: 1, remedy: /at least two fault sets/ } })
   },
 )
-
-t.test(
-  'capacity: 4 equal fault sets of 16 GiB: three 8 GB thick volumes fit, the fourth would eat the spare',
-  async t => {
-    const made = four()
-    for (const name of ['a', 'b', 'c']) addVolume(made, name, 8, 'thick')
-    const error = made.machine.refused('addVolume', volumeCommand(made, 'd', 8, 'thick'))
-    t.match(error, { code: 'CAPACITY', context: { volume: 'd', usable: '24 GiB', spare: '16 GiB', taken: '24 GiB' } })
-    t.equal(made.machine.refused('addVolume', volumeCommand(made, 'd', 8, 'thin')).code, 'CAPACITY', 'nothing is free')
-  },
-)
-
-t.test('capacity: what is written to thin volumes counts against thick ones', async t => {
-  const made = four()
-  addVolume(made, 'a', 16, 'thick')
-  t.equal(made.machine.refused('addVolume', volumeCommand(made, 'b', 8, 'thick', 1)).code, 'CAPACITY')
-  addVolume(made, 'b', 8, 'thick', 0)
-})
-
-t.test('capacity: thin volumes may promise ten times the usable capacity', async t => {
-  const made = four()
-  const id = addVolume(made, 'a', 240, 'thin')
-  t.match(made.machine.refused('addVolume', volumeCommand(made, 'b', 8, 'thin')), { context: { detail: /10 times/ } })
-  const grow = { id, sizeBytes: 248 * GiB, thinAllocatedBytes: 0 }
-  t.equal(made.machine.refused('growVolume', grow).code, 'CAPACITY')
-})
-
-t.test('capacity: growing a thick volume is refused beyond the line, and reserves up to it', async t => {
-  const made = four()
-  const id = addVolume(made, 'a', 8, 'thick')
-  t.equal(made.machine.refused('growVolume', { id, sizeBytes: 32 * GiB, thinAllocatedBytes: 0 }).code, 'CAPACITY')
-  made.machine.do('growVolume', { id, sizeBytes: 24 * GiB, thinAllocatedBytes: 0 })
-  t.equal(made.machine.refused('addVolume', volumeCommand(made, 'b', 8, 'thick')).code, 'CAPACITY')
-})
-
-t.test('capacity: a spare percentage that leaves less than the volumes take is refused', async t => {
-  const made = four()
-  addVolume(made, 'a', 24, 'thick')
-  const set = (sparePercent: number | null) => ({ id: made.pool, sparePercent, thinAllocatedBytes: 0 })
-  t.equal(made.machine.refused('setSparePercent', set(26)).code, 'CAPACITY')
-  for (const bad of [-1, 99.5, 100, Number.NaN])
-    t.equal(made.machine.refused('setSparePercent', set(bad)).code, 'BAD_ARGUMENT', String(bad))
-  made.machine.do('setSparePercent', set(10))
-})
-
-t.test(
-  'sizes: not a multiple of 8 GB, zero, beyond 1 PB, or smaller than before: refused with the size to take',
-  async t => {
-    const made = four()
-    for (const gb of [0, 1, 12, 8.5, 1048584])
-      t.match(made.machine.refused('addVolume', volumeCommand(made, 'v', gb, 'thin')), {
-        code: 'BAD_ARGUMENT',
-        context: { volume: 'v', detail: /multiple of 8 GB/, remedy: /take \d+ GB/ },
-      })
-    const id = addVolume(made, 'v', 16, 'thin')
-    const grow = (gb: number) => ({ id, sizeBytes: gb * GiB, thinAllocatedBytes: 0 })
-    t.match(made.machine.refused('growVolume', grow(8)), { code: 'BAD_ARGUMENT', context: { detail: /cannot shrink/ } })
-    t.equal(made.machine.refused('growVolume', grow(20)).code, 'BAD_ARGUMENT')
-    made.machine.do('growVolume', grow(16))
-    t.same(made.machine.lastChanges, [], 'the size that it has changes nothing')
-  },
-)
-
-t.test('removal: what is mapped or not empty stays', async t => {
-  const made = four()
-  const { machine, domain, pool, sdss, devices } = made
-  const volumeId = addVolume(made, 'v', 8, 'thin')
-  const sdcId = addSdc(made, 'sdc-1')
-  machine.do('mapVolume', mapping(volumeId, sdcId))
-  t.match(machine.refused('removeVolume', { id: volumeId }), { code: 'IN_USE', context: { volume: 'v', sdc: 'sdc-1' } })
-  t.equal(machine.refused('removeSdc', { id: sdcId }).code, 'IN_USE')
-  t.equal(machine.refused('removePool', { id: pool }).code, 'IN_USE')
-  t.equal(machine.refused('removeProtectionDomain', { id: domain }).code, 'IN_USE')
-  const faultSetId = machine.state.map.tables.sdss.get(sdss[0]!)!.faultSetId as FaultSetId
-  t.equal(machine.refused('removeFaultSet', { id: faultSetId }).code, 'IN_USE')
-  machine.do('unmapVolume', { volumeId, sdcId: null })
-  machine.do('removeVolume', { id: volumeId })
-  for (const id of devices) machine.do('removeDevice', removeDeviceCommand(made, id))
-  machine.do('removePool', { id: pool })
-  for (const id of sdss) t.same(machine.do('removeSds', { id, thinAllocated: [] }), { removed: true })
-  for (const id of machine.state.map.tables.faultSets.keys()) machine.do('removeFaultSet', { id: id as FaultSetId })
-  machine.do('removeProtectionDomain', { id: domain })
-  machine.do('removeSdc', { id: sdcId })
-  const { map } = machine.state
-  t.equal(map.slices.size, 0)
-  for (const [name, table] of Object.entries(map.tables)) t.equal(table.size, name === 'systems' ? 1 : 0, name)
-})
-
-t.test(
-  'removal of a device that holds copies: refused where the pool cannot do without, else drained first',
-  async t => {
-    const made = four()
-    const { machine, pool, devices } = made
-    const remove = (id: (typeof devices)[number]) => removeDeviceCommand(made, id)
-    const volume = addVolume(made, 'v', 8, 'thick')
-    const before = machine.slices(pool)
-    t.same(machine.do('removeDevice', remove(devices[3]!)), { removed: false })
-    t.equal(machine.state.map.tables.devices.get(devices[3]!)!.state, 'removing')
-    t.equal(machine.slices(pool), before, 'its copies stand')
-    t.same(machine.do('removeDevice', remove(devices[3]!)), { removed: false }, 'asked again: as before')
-    t.same(machine.lastChanges, [])
-
-    const moved = before.map(record => {
-      const { slice, primary, secondary } = record
-      if (![primary, secondary].includes(devices[3]!)) return record
-      const stays = primary === devices[3] ? secondary! : primary
-      const epoch = record.epoch + 1
-      return { ...record, slice, epoch, primary: stays, secondary: devices.find(id => id !== stays)!, left: null }
-    })
-    machine.state.map.slices.set(pool, moved)
-    t.same(machine.do('removeDevice', remove(devices[3]!)), { removed: true }, 'it holds nothing any more')
-    addVolume(made, 'w', 8, 'thick')
-    t.match(machine.refused('removeDevice', remove(devices[2]!)), {
-      code: 'CAPACITY',
-      context: { pool: 'pool1', remedy: /add devices/ },
-    })
-    machine.do('removeVolume', { id: volume })
-  },
-)
-
-t.test('removal of an SDS with devices: all are drained, and it goes with the last', async t => {
-  const made = four()
-  const { machine, sdss, devices, pool } = made
-  addVolume(made, 'v', 8, 'thin')
-  const remove = { id: sdss[0]!, thinAllocated: [] }
-  t.same(machine.do('removeSds', remove), { removed: false })
-  t.equal(machine.state.map.tables.sdss.get(sdss[0]!)!.removing, true)
-  t.equal(machine.state.map.tables.devices.get(devices[0]!)!.state, 'removing')
-  t.same(machine.do('removeSds', remove), { removed: false })
-  t.same(machine.lastChanges, [])
-  const add = { sdsId: sdss[0]!, poolId: pool, path: '/new', name: null }
-  t.match(machine.refused('addDevice', add), { code: 'IN_USE', context: { sds: 'sds-0' } })
-})
-
-t.test('removal that would leave one fault unit is refused while the pool has volumes', async t => {
-  const made = cluster([16 * GiB, 16 * GiB])
-  addVolume(made, 'v', 8, 'thin')
-  const { machine, sdss, devices } = made
-  t.equal(machine.refused('removeDevice', removeDeviceCommand(made, devices[0]!)).code, 'PLACEMENT')
-  t.equal(machine.refused('removeSds', { id: sdss[0]!, thinAllocated: [] }).code, 'PLACEMENT')
-})
-
-t.test('nor is a device removed then that is only away, or in maintenance, unless it has failed', async t => {
-  const made = cluster([16 * GiB, 16 * GiB])
-  addVolume(made, 'v', 8, 'thin')
-  const { machine, pool, devices } = made
-  const left = devices[0]!
-  const alone = machine.slices(pool).map(record => ({ ...record, primary: devices[1]!, secondary: null, left }))
-  machine.state.map.slices.set(pool, alone)
-  t.equal(machine.refused('removeDevice', removeDeviceCommand(made, left)).code, 'PLACEMENT')
-  const device = machine.state.map.tables.devices.get(left)!
-  machine.state.map.tables.devices.set(left, { ...device, state: 'failed' })
-  t.same(machine.do('removeDevice', removeDeviceCommand(made, left)), { removed: true })
-})
-
-t.test('a device that goes is nobody’s copy that left any more', async t => {
-  const made = four()
-  const { machine, pool, devices } = made
-  addVolume(made, 'v', 8, 'thin')
-  const table = machine.slices(pool).map(record => {
-    const { primary, secondary } = record
-    const other = primary === devices[0] ? secondary! : primary
-    return [primary, secondary].includes(devices[0]!)
-      ? { ...record, primary: other, secondary: null, left: devices[0]! }
-      : record
-  })
-  machine.state.map.slices.set(pool, table)
-  const high = machine.state.epochHigh.get(pool)!
-  t.same(machine.do('removeDevice', removeDeviceCommand(made, devices[0]!)), { removed: true })
-  t.ok(machine.slices(pool).every(({ left = null }) => left === null))
-  t.ok(machine.slices(pool).some(({ secondary, epoch }) => secondary === null && epoch > high))
-})
-
-t.test('a failed device begins anew only where no slice names it, and nobody waits for its marks then', async t => {
-  const made = four()
-  const { machine, pool, devices } = made
-  addVolume(made, 'v', 8, 'thin')
-  const [id] = devices as [DeviceId]
-  t.equal(machine.refused('abandonDevice', { id }).code, 'BAD_ARGUMENT', 'it has not failed')
-  const device = machine.state.map.tables.devices.get(id)!
-  machine.state.map.tables.devices.set(id, { ...device, state: 'failed' })
-  t.match(machine.refused('abandonDevice', { id }), { code: 'IN_USE' }, 'it may hold the only copy of something')
-  const table = machine.slices(pool).map(record => {
-    const { primary, secondary } = record
-    const other = primary === id ? secondary! : primary
-    return [primary, secondary].includes(id) ? { ...record, primary: other, secondary: null, left: id } : record
-  })
-  machine.state.map.slices.set(pool, table)
-  machine.do('abandonDevice', { id })
-  t.ok(machine.slices(pool).every(({ left = null }) => left !== id))
-  t.equal(machine.state.map.tables.devices.get(id)!.state, 'failed', 'not before it is empty')
-  machine.do('deviceCleared', { id, capacityBytes: 32 * GiB, path: '/dev/anew' })
-  t.match(machine.state.map.tables.devices.get(id), { state: 'ready', capacityBytes: 32 * GiB, path: '/dev/anew' })
-  t.equal(machine.refused('deviceCleared', { id, capacityBytes: GiB, path: '/' }).code, 'BAD_ARGUMENT')
-})
 
 t.test('a device grows, and never shrinks; an empty pool is planned by its new size', async t => {
   const made = four()

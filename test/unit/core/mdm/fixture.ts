@@ -91,6 +91,9 @@ export function cluster(sizesBytes: number[], sliceCount = 64): Cluster {
   return made
 }
 
+/** With four SDSs of 16 GiB, each a fault unit of its own. */
+export const four = (): Cluster => cluster([16, 16, 16, 16].map(gb => gb * GiB))
+
 export function addSds({ machine, domain, sdss }: Cluster, index: number): SdsId {
   const { id: faultSetId } = machine.do('addFaultSet', { protectionDomainId: domain, name: `fs-${index}` })
   const endpoint = { host: 'h', port: 1000 + index }
