@@ -24,6 +24,7 @@ const found: Record<number, string> = {
 
 /** The same, since there are short stories. */
 const shortened: Record<number, string> = {
+  65879762: 'a void role became valid again as the copy that joins beside it started over, while its copy was away',
   526392824: 'an SDS that was removed and added again went on with the sessions of its old id, and filled nobody',
   484860391: 'the operator had looked before a stalled master let the SDS enter maintenance, and never looked again',
   615269609: 'an SDS went on asking for a lease that its map had ended, and fought with the one that came after it',

@@ -47,13 +47,16 @@ export function settle(facts: ReturnFacts): Settlement {
       const copies = copiesOf(record)
       if (!copies.some(id => returned.has(id) || waiting.get(id)?.has(record.slice))) continue
       const floor = facts.epochHigh.get(poolId) ?? 0
-      const outcome = settleSlice(record, id => standing(facts, returned, waiting, id, record.slice), floor)
+      const standingOf = (id: DeviceId) => standing(facts, returned, waiting, id, record.slice)
+      const outcome = settleSlice(record, standingOf, floor)
       if (outcome.kind === 'change') changes.push({ replaces: record.epoch, record: outcome.record })
-      if (outcome.kind === 'change') continue
-      // A role that is void stays so while its copy is away: nothing has decided about it.
+      // A void role that a copy keeps while it is away stays void: nothing has decided about it, not even a change, such
+      // as one that only lets the copy that joins beside it start over.
+      const { primary, secondary } = outcome.kind === 'change' ? outcome.record : record
+      const isUndecided = (id: DeviceId) => waiting.get(id)?.has(record.slice) && standingOf(id).kind === 'away'
       const undecided = new Set(outcome.kind === 'wait' ? outcome.unclean : [])
       if (!mutate('forget-a-void-role-while-its-copy-is-away'))
-        for (const id of copies) if (waiting.get(id)?.has(record.slice)) undecided.add(id)
+        for (const id of [primary, secondary]) if (id !== null && isUndecided(id)) undecided.add(id)
       for (const id of undecided) {
         const slices = waits.get(id)
         if (slices) slices.push(record.slice)

@@ -1,4 +1,5 @@
 import t from 'tap'
+import type { DeviceId } from '../../../../src/base/ids.js'
 import { GiB } from '../../../../src/base/units.js'
 import { missingDevices, settle } from '../../../../src/core/slices/index.js'
 import { addVolume, cluster, opened, registers } from '../mdm/fixture.js'
@@ -92,6 +93,28 @@ t.test(
     t.ok(settlement.slices[0]!.changes.every(({ record }) => record.joining === devices[0]))
   },
 )
+
+t.test('coming back: the copy that joins starts over, and the one that waits waits on while it is away', async t => {
+  const made = three()
+  const { machine, devices, pool } = made
+  const [first, second, third] = devices as [DeviceId, DeviceId, DeviceId]
+  const pair = machine.slices(pool).find(({ primary, secondary }) => primary === first && secondary === second)!
+  const moving = { replaces: pair.epoch, record: { ...pair, epoch: pair.epoch + 1, joining: third } }
+  machine.do('changeSlices', { why: 'rebalance', slices: [{ poolId: pool, changes: [moving] }], failed: [] })
+  const lost = { cleanStop: false, sameBoot: false }
+
+  registers(made, 1, 'p1-2', [opened(second, lost)], [])
+  registers(made, 2, 'p2-2', [opened(third, lost)], [])
+  const startedOver = machine.slices(pool)[pair.slice]!
+  t.match(startedOver, { primary: first, secondary: second, joining: third })
+  t.ok(startedOver.epoch > moving.record.epoch)
+  t.match(machine.state.map.tables.devices.get(second), { waiting: { sameBoot: false } })
+  t.ok(machine.state.map.tables.devices.get(second)!.waiting!.slices.includes(pair.slice))
+
+  registers(made, 0, 'p0-2', [opened(first, lost)], devices)
+  const decided = machine.slices(pool)[pair.slice]!
+  t.match(decided, { primary: first, secondary: null, joining: second, lossEpoch: decided.epoch }, 'both lost power')
+})
 
 t.test('coming back: a settlement whose slices have moved on meanwhile is void', async t => {
   const made = three()
