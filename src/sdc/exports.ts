@@ -64,7 +64,7 @@ export class Exports implements ExportTable {
       }
     for (const [mappingId, mapped] of wanted) {
       const volume = this.#volumes.get(mappingId)
-      if (mapped.isShared) volume?.notes.noteOutliving()
+      if (mapped.isShared) volume?.notes.noteOthers()
       if (volume !== undefined) volume.update(mapped)
       else step.opened.push(this.#open(map, mapped))
     }

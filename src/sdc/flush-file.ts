@@ -37,6 +37,9 @@ export const volumeOfFlushFile = (name: string): string | null => /^flush-([0-9a
  * FLUSH of the next one covers more than it has to. At worst it reports a loss that came after the write was flushed, and
  * only if this process had no FLUSH since it heard of the loss: a loss is a new epoch, for which the whole file is written.
  * To report what was no loss is better than to miss one, so no cell may ever be too new.
+ *
+ * Once others have written, too, every cell is at most the epoch of the last known flush, until a flush has covered what
+ * they wrote, so that a process that finds the volume its own again does not take for flushed what they left.
  */
 export class FlushFile {
   readonly dirty: DirtySlices
@@ -46,6 +49,7 @@ export class FlushFile {
   readonly #recent: Uint8Array
   #file: StateFile | null
   #hasOutliving: boolean
+  #othersWrote: boolean
   readonly #cell = Buffer.alloc(4)
   #broken: boolean
   /** The file lacks epochs of the last known flush, or keeps a loss: nothing is raised before it is written whole. */
@@ -65,6 +69,7 @@ export class FlushFile {
     this.#recent = new Uint8Array(cells.length)
     this.#file = file
     this.#hasOutliving = hasOutliving
+    this.#othersWrote = options.isShared
     this.#broken = false
     if (file === null) this.#endNotes()
   }
@@ -77,8 +82,8 @@ export class FlushFile {
       mutate('lose-the-flush-set-with-the-SDC') ? null : contentOf(state, name),
       options,
     )
-    const cells = notes.dirtyEpochs.slice()
     const dirty = new DirtySlices(notes)
+    const cells = notes.dirtyEpochs.map((_, slice) => cellOf(dirty, slice, options.isShared))
     if (found !== 'none') log.info('flush.file', { volumeId, found, dirty: !dirty.isClean })
     try {
       state.write(name, flushImageOf(dirty, cells, { ...options, hasOutliving }))
@@ -94,6 +99,11 @@ export class FlushFile {
     return !this.#broken
   }
 
+  /** Others have written to the volume, too, since the last flush that `othersFlushed` tells of. */
+  get othersWrote(): boolean {
+    return this.#othersWrote
+  }
+
   /**
    * Before somebody is served who may outlive this boot with answers that he relies upon: anybody but this host's kernel.
    * Durable when it returns; or else every change is made durable from now on.
@@ -101,15 +111,23 @@ export class FlushFile {
   noteOutliving(): void {
     if (this.#hasOutliving || this.#broken) return
     this.#hasOutliving = true
-    const { state, volumeId } = this.options
-    const name = flushFileName(volumeId)
-    try {
-      state.write(name, this.#image())
-      this.#file!.close()
-      this.#file = state.open(name)
-    } catch (error) {
-      this.#break(error)
-    }
+    this.#writeDurably()
+  }
+
+  /** Before other SDCs may write to the volume. Durable when it returns, if anything can be noted. */
+  noteOthers(): void {
+    if (this.#othersWrote) return
+    this.#othersWrote = true
+    this.#hasOutliving = true
+    if (this.#broken) return
+    this.#updateCells()
+    this.#writeDurably()
+  }
+
+  /** Nobody else writes, and everything that others wrote is flushed. */
+  othersFlushed(): void {
+    this.#othersWrote = false
+    this.rewrite()
   }
 
   /** Before a change is answered that is not durable. False if it could not be noted. */
@@ -139,7 +157,7 @@ export class FlushFile {
     if (this.#broken) return
     this.#isBehind = false
     this.#cancelTimer()
-    for (let slice = 0; slice < this.cells.length; slice++) this.cells[slice] = this.dirty.oldestEpoch(slice)
+    this.#updateCells()
     this.#write(0, this.#image())
   }
 
@@ -172,7 +190,7 @@ export class FlushFile {
 
   /** Clean, and the file does not know it. */
   #isStale(slice: number): boolean {
-    return this.cells[slice] !== cleanEpoch && this.dirty.oldestEpoch(slice) === cleanEpoch
+    return this.cells[slice] !== cleanEpoch && cellOf(this.dirty, slice, this.#othersWrote) === cleanEpoch
   }
 
   #staleSlices(): number[] {
@@ -209,6 +227,24 @@ export class FlushFile {
     else for (const slice of slices) if (!this.#writeCell(slice, cleanEpoch)) return
   }
 
+  #updateCells(): void {
+    for (let slice = 0; slice < this.cells.length; slice++)
+      this.cells[slice] = cellOf(this.dirty, slice, this.#othersWrote)
+  }
+
+  /** The whole file; it outlives the boot. */
+  #writeDurably(): void {
+    const { state, volumeId } = this.options
+    const name = flushFileName(volumeId)
+    try {
+      state.write(name, this.#image())
+      this.#file!.close()
+      this.#file = state.open(name)
+    } catch (error) {
+      this.#break(error)
+    }
+  }
+
   #writeCell(slice: number, epoch: number): boolean {
     this.#cell.writeUInt32BE(epoch)
     return this.#write(dirtyCellAt(this.cells.length, slice), this.#cell)
@@ -242,6 +278,10 @@ export class FlushFile {
     this.cells.fill(cleanEpoch)
   }
 }
+
+/** The least cautious thing that the file may say of a slice. */
+const cellOf = (dirty: DirtySlices, slice: number, othersWrote: boolean): number =>
+  Math.min(dirty.oldestEpoch(slice), othersWrote ? dirty.flushedEpoch(slice) : cleanEpoch)
 
 /** What cannot be read is as good as damaged. */
 function contentOf(state: StateDirectory, name: string): Buffer | null {

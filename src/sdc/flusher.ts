@@ -34,14 +34,13 @@ export class Flusher {
   #running: FlushRun | null = null
   #runningFor: FlushDone[] = []
   #waitingFor: FlushDone[] = []
-  /** Others wrote since the last flush that counted everything. */
-  #sharedSince = true
+  /** Others may have written since the run began. */
+  #othersMayWrite = false
   readonly #known: KnownEpochs
   /** For the metrics. */
   lossesReported = 0
 
   constructor(readonly owner: FlusherOwner) {
-    this.#sharedSince = owner.isShared
     this.#known = { version: null, epochs: new Uint32Array(owner.notes.dirty.sliceCount) }
   }
 
@@ -52,7 +51,7 @@ export class Flusher {
   }
 
   onMapChange(): void {
-    if (this.owner.isShared) this.#sharedSince = true
+    if (this.owner.isShared) this.#othersMayWrite = true
     this.#running?.onMapChange()
   }
 
@@ -67,8 +66,8 @@ export class Flusher {
   #begin(): void {
     if (this.#running !== null || this.#waitingFor.length === 0) return
     this.#runningFor = this.#waitingFor.splice(0)
-    const every = this.#sharedSince || this.owner.isShared
-    if (!this.owner.isShared) this.#sharedSince = false
+    const every = this.owner.notes.othersWrote
+    this.#othersMayWrite = this.owner.isShared
     const run = new FlushRun(this.owner, this.#known, outcome => this.#end(run, outcome, every))
     this.#running = run
     run.start(every)
@@ -77,7 +76,7 @@ export class Flusher {
   #end(run: FlushRun, outcome: 'done' | 'failed' | 'lost', every: boolean): void {
     if (this.#running !== run) return
     this.#running = null
-    if (outcome !== 'done' && every) this.#sharedSince = true
+    if (outcome === 'done' && every && !this.#othersMayWrite) this.owner.notes.othersFlushed()
     const answered = this.#runningFor.splice(0)
     if (outcome === 'lost') {
       this.lossesReported++

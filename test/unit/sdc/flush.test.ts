@@ -1,7 +1,10 @@
 import t from 'tap'
 import { errorTable } from '../../../src/base/errors.js'
-import { flush, flushes, holdFlushes, letGo, write } from './flush-scene.js'
-import { deviceIds, Outcome, World } from './world.js'
+import { flush, flushes, holdFlushes, letGo, restMs, write } from './flush-scene.js'
+import { deviceIds, mappingOf, Outcome, pool, World } from './world.js'
+
+/** A flush of all slices. */
+const everySlice = ['0 0:1 2:1 3:1', '1 0:1 1:1 3:1', '2 1:1 2:1']
 
 t.test('a flush goes to every copy of the slices written since the last one, with their epochs', async t => {
   const world = await new World().start()
@@ -124,12 +127,58 @@ t.test('on a volume that others write to, too, every flush covers all slices', a
   const volume = world.open({ shared: true })
   for (let round = 0; round < 2; round++) {
     t.equal(await flush(world, volume), null)
-    t.same(flushes(world), ['0 0:1 2:1 3:1', '1 0:1 1:1 3:1', '2 1:1 2:1'])
+    t.same(flushes(world), everySlice)
   }
   world.move(2, { lossEpoch: 2 })
   world.push()
   t.equal(await flush(world, volume), 'EIO', 'others may have lost something')
   t.equal(await flush(world, volume), null)
+})
+
+t.test('what others wrote is covered once more when they are gone, and then no more', async t => {
+  const world = await new World().start()
+  const volume = world.open({ shared: true })
+  const alone = { volume: volume.volume, pool, mapping: mappingOf(41), isShared: false }
+  holdFlushes(world)
+  const begunBefore = new Outcome()
+  volume.flush(begunBefore.done)
+  await world.clock.runUntil(() => world.sdss.every(({ held }) => held.length === 1))
+  volume.update(alone)
+  letGo(world)
+  await world.clock.runUntil(() => begunBefore.isDone)
+  flushes(world)
+  t.equal(await flush(world, volume), null)
+  t.same(flushes(world), everySlice, 'they may have written after that flush had begun')
+  t.equal(await flush(world, volume), null)
+  t.same(flushes(world), [])
+  volume.notes.noteOthers()
+  volume.update({ ...alone, isShared: true })
+  volume.update(alone)
+  t.equal(await flush(world, volume), null)
+  t.same(flushes(world), everySlice, 'they were there again')
+})
+
+t.test('what others wrote is covered by the next process, too, which finds itself alone', async t => {
+  for (const shared of [true, false]) {
+    const world = await new World().start()
+    const before = world.open({ shared })
+    if (!shared) before.notes.noteOthers()
+    t.equal(await flush(world, before), null)
+    await world.clock.runFor(restMs)
+    before.notes.settle()
+    flushes(world)
+    world.restart()
+    const after = world.open()
+    t.equal(await flush(world, after), null)
+    t.same(flushes(world), shared ? everySlice : [], 'nobody was there any more when the flush began')
+    world.restart()
+    t.equal(await flush(world, world.open()), null)
+    await world.clock.runFor(restMs)
+    flushes(world)
+    world.restart()
+    t.equal(await flush(world, world.open()), null)
+    t.same(flushes(world), [])
+  }
 })
 
 t.test('a flush of a volume that is closed does not wait', async t => {
