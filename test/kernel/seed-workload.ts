@@ -12,7 +12,22 @@ export async function seedWorkload(t: Test, cluster: LocalCluster): Promise<void
   t.match(device, /^\/dev\/nbd\d+$/)
   for (const target of [`--ioengine=libaio --filename=${device}`, `--ioengine=nbd --uri='${uri}'`])
     for (const options of variants) {
-      const job = await fio(`--name=seed ${target} ${options}`)
+      const job = await wholeRun(t, `--name=seed ${target} ${options}`)
       t.ok(job.write.total_ios > 0, `${target} ${options}`)
+    }
+}
+
+/**
+ * fio 3.33 itself ends by a signal now and then in User-Mode-Linux (verifying a plain file: 10 of some 400 runs there, none of 160
+ * on the host). Such a run says nothing, and is made again; what it finds wrong is never forgiven.
+ */
+async function wholeRun(t: Test, options: string) {
+  for (let tries = 3; ; tries--)
+    try {
+      return await fio(options)
+    } catch (error) {
+      if (tries === 1 || !/got signal=|SIGSEGV|SIGABRT/.test(String(error)) || /verify:/.test(String(error)))
+        throw error
+      t.comment(`fio has ended by a signal; once more: ${options}`)
     }
 }
