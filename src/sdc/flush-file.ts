@@ -120,7 +120,9 @@ export class FlushFile {
     this.#othersWrote = true
     this.#hasOutliving = true
     if (this.#broken) return
-    this.#updateCells()
+    // Downwards only: the file may keep a loss, of which the notes know no more.
+    for (let slice = 0; slice < this.cells.length; slice++)
+      this.cells[slice] = Math.min(this.cells[slice]!, cellOf(this.dirty, slice, true))
     this.#writeDurably()
   }
 
@@ -157,7 +159,8 @@ export class FlushFile {
     if (this.#broken) return
     this.#isBehind = false
     this.#cancelTimer()
-    this.#updateCells()
+    for (let slice = 0; slice < this.cells.length; slice++)
+      this.cells[slice] = cellOf(this.dirty, slice, this.#othersWrote)
     this.#write(0, this.#image())
   }
 
@@ -225,11 +228,6 @@ export class FlushFile {
     for (const slice of slices) this.cells[slice] = cleanEpoch
     if (slices.length > cellsMaxOf(this.cells.length)) this.#write(0, this.#image())
     else for (const slice of slices) if (!this.#writeCell(slice, cleanEpoch)) return
-  }
-
-  #updateCells(): void {
-    for (let slice = 0; slice < this.cells.length; slice++)
-      this.cells[slice] = cellOf(this.dirty, slice, this.#othersWrote)
   }
 
   /** The whole file; it outlives the boot. */

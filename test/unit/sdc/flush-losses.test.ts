@@ -91,6 +91,18 @@ t.test('a loss is told again by the next process, if this one ends before a late
   t.equal(await flush(world, world.open()), null, 'a later FLUSH has succeeded')
 })
 
+t.test('a loss that was reported stays in the file as others begin to write', async t => {
+  const world = await new World().start()
+  const before = world.open()
+  await write(world, before, 0)
+  world.move(0, { lossEpoch: 2 })
+  world.push()
+  t.equal(await flush(world, before), 'EIO')
+  before.notes.noteOthers()
+  world.restart()
+  t.equal(await flush(world, world.open()), 'EIO')
+})
+
 t.test('losses from before a volume was mapped concern nobody', async t => {
   const world = await new World().start()
   world.move(0, { lossEpoch: 2 })
