@@ -218,6 +218,11 @@ void Engine::reap() {
   if (!isRingReady_ || ring_ == nullptr) return;
   isRingReady_ = false;
   ring_->reap([this](uint64_t userData, int result) { ringEnded(userData, result); });
+  looked();
+}
+
+void Engine::looked() {
+  for (RingUser* user : users_) user->looked();
 }
 
 /// null: the queue is full. JavaScript's way empties it.
@@ -292,12 +297,15 @@ void Engine::began() {
 }
 
 void Engine::submitBegun() {
-  if (!hasBegun_) return;
-  hasBegun_ = false;
-  ring_->quiet();
-  submitRing();
-  // What lies in the page cache has been read by now.
-  ring_->reapQuiet([this](uint64_t userData, int result) { ringEnded(userData, result); });
+  while (hasBegun_) {
+    hasBegun_ = false;
+    ++rounds_;
+    ring_->quiet();
+    submitRing();
+    // What lies in the page cache has been read by now.
+    ring_->reapQuiet([this](uint64_t userData, int result) { ringEnded(userData, result); });
+    looked();
+  }
 }
 
 uint32_t Engine::takeEnded() {

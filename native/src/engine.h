@@ -22,6 +22,8 @@ class RingUser {
   virtual ~RingUser() = default;
   /// The transfer of that slot has ended: bytes or a negative errno.
   virtual void ended(uint32_t slot, int result) = 0;
+  /// All that had ended has been told; it may begin more.
+  virtual void looked() {}
 };
 
 struct Completion {
@@ -59,6 +61,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   bool beginWrite(RingUser& user, uint32_t slot, uint32_t handle, uint64_t offset, uint32_t length, char* block);
   /// For the turn: hands to the kernel what has begun.
   void submitBegun();
+  /// How often that was done.
+  uint64_t rounds() const { return rounds_; }
   /// The handle is an open file's, and there is a ring for it.
   bool hasRing(uint32_t handle) const { return ring_ != nullptr && handle < files_.size() && files_[handle] != nullptr; }
   /// A write that began here has ended, without another one of the same bytes meanwhile, and of a file that was open all the
@@ -91,6 +95,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   io_uring_sqe* nextFor(RingUser& user, uint32_t slot, const FileTraits& file, uint64_t offset, uint32_t length);
   void refused(uint64_t userData);
   void ringEnded(uint64_t userData, int result);
+  void looked();
   void opEnded(FileOp& op, int result);
   void setBusy(bool isBusy);
   char* queueRead(RingUser& user, uint32_t slot, uint32_t handle, uint64_t offset, uint32_t length);
@@ -120,4 +125,5 @@ class Engine : public std::enable_shared_from_this<Engine> {
   bool isRingReady_ = false;
   std::vector<RingUser*> users_;
   bool hasBegun_ = false;
+  uint64_t rounds_ = 0;
 };

@@ -48,6 +48,9 @@ Napi::Value WriteLane::serves(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(env_, engine_->hasRing(info[0].As<Napi::Number>().Uint32Value()));
 }
 
+/// writeLaneGroups(): every disk is taken for one that ends all its writes together from here on.
+void WriteLane::inGroups(const Napi::CallbackInfo&) { WriteGate::isAlwaysHolding = true; }
+
 /// writePassGive(): number; what the form says, src/io/write-passes.ts fills it in. -1: not on this connection or disk.
 Napi::Value WriteLane::give(const Napi::CallbackInfo&) {
   enum Field { stream, slice, epoch, mapping, volume, chunk, pool, handle, chunkAt, tallyAt, totalAt, readTallyAt, readTotalAt, peer, mapVersion, deadline, otherDeadline, endsOp };
@@ -83,11 +86,16 @@ Napi::Value WriteLane::give(const Napi::CallbackInfo&) {
 /// writePassEnd(pass): nothing more is taken under it.
 void WriteLane::end(const Napi::CallbackInfo& info) { endPass(passes_[info[0].As<Napi::Number>().Uint32Value()]); }
 
-/// writePassCut(pass), after its end: what waits for the other copy alone is not waited for any longer.
+/// writePassCut(pass), after its end: what waits for the other copy alone is not waited for any longer, and what waits for its
+/// turn does not begin.
 void WriteLane::cut(const Napi::CallbackInfo& info) {
-  const std::vector<uint32_t> all = passes_[info[0].As<Napi::Number>().Uint32Value()].underWay;
+  const WritePass& pass = passes_[info[0].As<Napi::Number>().Uint32Value()];
+  const std::vector<uint32_t> all = pass.underWay;
   for (const uint32_t slot : all)
-    if (ops_[slot].atPeer) {
+    if (ops_[slot].isWaiting) {
+      gateOf(pass).remove(slot);
+      neverBegun(ops_[slot], slot);
+    } else if (ops_[slot].atPeer) {
       ops_[slot].hasFailed = true;
       settle(ops_[slot], slot);
     }
@@ -212,28 +220,75 @@ void WriteLane::bodyEnded(Stream& stream, uint32_t slot) {
   LaneOp& op = ops_[slot];
   // The pass may have ended while the payload came in, and its number be another one's.
   WritePass* pass = passAt(op.pass, stream, op.header);
-  Stream* peer = pass == nullptr || pass->peerSerial == 0 ? nullptr : streams_->find(pass->peerId);
-  const bool isReachable = pass != nullptr && (pass->peerSerial == 0 || (peer != nullptr && peer->serial == pass->peerSerial &&
-                                                                         peer->awaited < awaitedMax && streams_->takesMore(*peer)));
-  if (!isReachable || overlaps(*pass, op.offset, op.length, false) ||
-      !engine_->beginWrite(*this, slot, pass->handle, pass->chunkAt + op.offset, op.length, op.bytes.block)) {
+  Stream* peer = pass == nullptr ? nullptr : peerOf(*pass);
+  const bool isReachable = pass != nullptr && (pass->peerSerial == 0 || (peer != nullptr && peer->awaited < awaitedMax &&
+                                                                         streams_->takesMore(*peer)));
+  if (!isReachable || overlaps(*pass, op.offset, op.length, false) || (peer == nullptr && !beginOnDisk(op, slot))) {
     giveBack(op);
     freeIfOver(op, slot);
     return;
   }
-  op.onDisk = true;
-  if (peer != nullptr) sendToPeer(op, slot, *pass);
   beginUnderWay(op, slot);
+  if (peer == nullptr) return;
+  ++peer->awaited;
+  op.isWaiting = true;
+  gateOf(*pass).add(slot);
+  beginWaiting(gateOf(*pass));
 }
 
-void WriteLane::sendToPeer(LaneOp& op, uint32_t slot, const WritePass& pass) {
-  Stream& peer = *streams_->find(pass.peerId);
+/// null: it has none, or no longer.
+Stream* WriteLane::peerOf(const WritePass& pass) {
+  Stream* peer = pass.peerSerial == 0 ? nullptr : streams_->find(pass.peerId);
+  return peer != nullptr && peer->serial == pass.peerSerial ? peer : nullptr;
+}
+
+WriteGate& WriteLane::gateOf(const WritePass& pass) {
+  if (gates_.size() <= pass.handle) gates_.resize(pass.handle + 1);
+  return gates_[pass.handle];
+}
+
+void WriteLane::looked() {
+  for (WriteGate& gate : gates_) {
+    gate.looked();
+    beginWaiting(gate);
+  }
+}
+
+void WriteLane::beginWaiting(WriteGate& gate) {
+  for (int64_t next; (next = gate.next(engine_->rounds())) >= 0;) {
+    const auto slot = static_cast<uint32_t>(next);
+    LaneOp& op = ops_[slot];
+    Stream* peer = peerOf(passes_[op.pass]);
+    op.isWaiting = false;
+    if (peer != nullptr && beginOnDisk(op, slot))
+      sendToPeer(op, slot, *peer);
+    else
+      neverBegun(op, slot);
+  }
+}
+
+bool WriteLane::beginOnDisk(LaneOp& op, uint32_t slot) {
+  const WritePass& pass = passes_[op.pass];
+  if (!engine_->beginWrite(*this, slot, pass.handle, diskOffsetOf(op), op.length, op.bytes.block)) return false;
+  op.onDisk = true;
+  gateOf(pass).begun(engine_->rounds(), pass.peerSerial != 0);
+  return true;
+}
+
+/// Its turn has come, or will not come any more, and it cannot be begun: it is handed over.
+void WriteLane::neverBegun(LaneOp& op, uint32_t slot) {
+  op.isWaiting = false;
+  op.hasFailed = true;
+  if (Stream* peer = peerOf(passes_[op.pass]); peer != nullptr) --peer->awaited;
+  settle(op, slot);
+}
+
+void WriteLane::sendToPeer(LaneOp& op, uint32_t slot, Stream& peer) {
   op.requestId = ourIds | (++requests_ * opsMax & (ourIds - 1)) | slot;
   op.peerSerial = peer.serial;
   op.atPeer = op.isLeaving = true;
-  ++peer.awaited;
   unsigned char header[frameHeaderBytes];
-  wire::Place place = pass.place;
+  wire::Place place = passes_[op.pass].place;
   place.mapping = 0;
   setRequest(header, copyWriteWord, op.requestId, place, op.offset, op.length);
   streams_->appendHeader(peer, header, frameHeaderBytes);
@@ -260,6 +315,7 @@ void WriteLane::ended(uint32_t slot, int result) {
   WritePass& pass = passes_[op.pass];
   const bool isWhole = result == static_cast<int>(op.length);
   if (!isWhole) op.hasFailed = true;
+  if (!op.isRead) gateOf(pass).ended(pass.peerSerial != 0);
   // What a client may read again, which it does at the primary.
   const bool isToKeep = isWhole && pass.peerSerial != 0;
   if (!op.isRead) engine_->writeEnded(pass.handle, diskOffsetOf(op), op.length, isToKeep ? op.bytes.block : nullptr);
@@ -274,8 +330,9 @@ void WriteLane::ended(uint32_t slot, int result) {
 /// Something about it has changed: answers it, or hands it over, once nothing that counts is open.
 void WriteLane::settle(LaneOp& op, uint32_t slot) {
   WritePass& pass = passes_[op.pass];
-  if (op.isUnderWay && !op.onDisk && (!op.atPeer || op.hasFailed)) {
+  if (op.isUnderWay && !op.isWaiting && !op.onDisk && (!op.atPeer || op.hasFailed)) {
     op.isUnderWay = false;
+    if (!op.isRead && pass.peerSerial != 0) gateOf(pass).answered();
     pass.underWay.erase(std::find(pass.underWay.begin(), pass.underWay.end(), slot));
     count(op, underWayNow, -1);
     Stream* client = streams_->find(op.clientId);
@@ -372,6 +429,7 @@ void exportWriteLane(Napi::Env env, Napi::Object exports) {
   verb("writeLaneStart", &WriteLane::start);
   question("writeLaneServes", &WriteLane::serves);
   question("writePassGive", &WriteLane::give);
+  verb("writeLaneGroups", &WriteLane::inGroups);
   verb("writePassEnd", &WriteLane::end);
   verb("writePassCut", &WriteLane::cut);
   question("writePassTake", &WriteLane::take);

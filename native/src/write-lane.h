@@ -7,6 +7,7 @@
 #include <sys/uio.h>
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -18,6 +19,7 @@
 #include "slots.h"
 #include "tallies.h"
 #include "wire.h"
+#include "write-gate.h"
 
 class Streams;
 
@@ -50,8 +52,8 @@ struct LaneOp {
   uint64_t clientSerial = 0;
   uint32_t offset = 0, length = 0;
   bool isRead = false;
-  /// What it waits for: the disk, the other copy's answer, and that its payload has left for there.
-  bool onDisk = false, atPeer = false, isLeaving = false;
+  /// What it waits for: its turn, the disk, the other copy's answer, and that its payload has left for there.
+  bool isWaiting = false, onDisk = false, atPeer = false, isLeaving = false;
   bool hasFailed = false;
   /// Counts in its pass.
   bool isUnderWay = false;
@@ -70,6 +72,7 @@ class WriteLane : public Below, public RingUser {
 
   void start(const Napi::CallbackInfo& info);
   Napi::Value serves(const Napi::CallbackInfo& info);
+  void inGroups(const Napi::CallbackInfo& info);
   Napi::Value give(const Napi::CallbackInfo& info);
   void end(const Napi::CallbackInfo& info);
   void cut(const Napi::CallbackInfo& info);
@@ -84,6 +87,7 @@ class WriteLane : public Below, public RingUser {
   void release(uint32_t slot) override;
   void streamGone(Stream& stream) override;
   void ended(uint32_t slot, int result) override;
+  void looked() override;
 
  private:
   struct Key {
@@ -101,8 +105,13 @@ class WriteLane : public Below, public RingUser {
   /// The same, where it was before. null: it has ended.
   WritePass* passAt(uint32_t slot, const Stream& stream, const unsigned char* header);
   bool overlaps(const WritePass& pass, uint32_t offset, uint32_t length, bool isRead) const;
+  Stream* peerOf(const WritePass& pass);
+  WriteGate& gateOf(const WritePass& pass);
+  bool beginOnDisk(LaneOp& op, uint32_t slot);
+  void beginWaiting(WriteGate& gate);
+  void neverBegun(LaneOp& op, uint32_t slot);
   void beginUnderWay(LaneOp& op, uint32_t slot);
-  void sendToPeer(LaneOp& op, uint32_t slot, const WritePass& pass);
+  void sendToPeer(LaneOp& op, uint32_t slot, Stream& peer);
   void settle(LaneOp& op, uint32_t slot);
   /// null: the client is gone. The first piece is its header's, the others what was read.
   void answer(LaneOp& op, uint32_t slot, Stream* client, const std::vector<iovec>& pieces);
@@ -125,6 +134,8 @@ class WriteLane : public Below, public RingUser {
   static constexpr uint32_t opsMax = 1024;
   Slots<LaneOp> ops_{opsMax};
   uint32_t requests_ = 0;
+  /// By handle.
+  std::deque<WriteGate> gates_;
   /// Of one answer.
   std::vector<iovec> pieces_;
 };

@@ -74,6 +74,8 @@ export interface Addon {
   readCacheStart(bytes: number, tallies: Float64Array, tally: number): void
   /** Once. `form` is what `writePassGive` reads, `tallies` the same as the read lane's. */
   writeLaneStart(form: Float64Array, tallies: Float64Array, deadlines: Float64Array): void
+  /** For tests: every disk is taken for one that ends all its writes together from here on, see native/src/write-gate.h. */
+  writeLaneGroups(): void
   /** Whether there are passes for that file: direct ones, where the kernel has io_uring. */
   writeLaneServes(handle: number): boolean
   /** Gives the pass that the form describes; returns its number, or -1. */

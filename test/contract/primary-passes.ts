@@ -284,6 +284,51 @@ export function primaryPassesContract(name: string, setUp: (t: Test) => WritePas
     t.notOk(scene.answers.has(2), 'an answer that comes late is nobody else’s')
   })
 
+  t.test(
+    `${name}: a pass that is cut leaves all that was not answered, begun or not, and nothing begins after it`,
+    async t => {
+      const scene = await Scene.make(t, setUp(t))
+      const all = [1, 2, 3, 4, 5, 6, 7, 8]
+      const pass = scene.give()
+      scene.react = () => {
+        pass.end()
+        pass.cut()
+      }
+      for (const id of all) scene.client.send(write(id, 4096 * id, 4096))
+      scene.client.send(makeFrame({ opcode: opcodes.flush, requestId: 99 }))
+      await scene.until(() => scene.unfinished !== null)
+      t.same(scene.unfinished!.map(({ requestId }) => requestId).sort(), all)
+      for (const { body, offset } of scene.unfinished!) t.ok(body[0]!.equals(bytesAt(offset, 4096)))
+      t.match(scene.writes, { ios: 0, underWay: 0, returned: 8 })
+      const again = scene.give()
+      scene.client.send(write(9, 0, 4096))
+      // What the other copy is asked comes in order.
+      await scene.until(() => scene.asked.at(-1)?.offset === 0)
+      const begun = scene.asked.length - 1
+      t.ok(scene.setUp.goInGroups ? begun < all.length : begun === all.length, `${begun} of ${all.length} had begun`)
+      await scene.reply(1)
+      await scene.until(() => scene.answers.has(9))
+      t.equal(again.done, 1)
+      t.same([...scene.answers.keys()], [9])
+    },
+  )
+
+  t.test(`${name}: what a client has sent that is gone harms nobody else`, async t => {
+    const scene = await Scene.make(t, setUp(t))
+    scene.give()
+    for (let id = 1; id <= 16; id++) scene.client.send(write(id, 4096 * id, 4096))
+    scene.client.send(makeFrame({ opcode: opcodes.flush, requestId: 99 }))
+    scene.react = () => scene.primary.close(true)
+    await scene.until(() => scene.messages.length === 1)
+    for (let replied = 0; replied < 16; ) {
+      await scene.until(() => scene.asked.length > 0)
+      replied += scene.asked.length
+      await scene.reply(1)
+    }
+    await scene.until(() => scene.writes.underWay === 0)
+    t.ok((await scene.diskHas(4096, 64 * KiB)).equals(bytesAt(4096, 64 * KiB)))
+  })
+
   t.test(`${name}: a refusal by the other copy ends the pass, and is heard`, async t => {
     const scene = await Scene.make(t, setUp(t))
     scene.give()

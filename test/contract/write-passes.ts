@@ -14,6 +14,8 @@ export interface WritePassesSetUp {
   isDirect: boolean
   /** Other things can happen between the beginning of a read and its end. */
   readsTakeTime: boolean
+  /** Some writes wait for others to end at the disk. */
+  goInGroups?: boolean
   /** What may be written and read side by side. */
   sectorBytes: number
   until(predicate: () => boolean): Promise<void>
