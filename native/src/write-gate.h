@@ -12,13 +12,13 @@
 /// answered and comes back. Both copies of a write go with the same group, as what comes for other primaries never waits.
 ///
 /// Which kind a disk is shows where it has writes that it was given at different times: all have ended when the first ones have, or
-/// not. One that is so fast that nobody looks in between may pass for the second kind; there it makes next to no difference.
+/// not. One that is so fast that nobody looks in between may pass for the second kind; there processors are the limit, and it costs some percent.
 class WriteGate {
  public:
   /// Whatever the disks do; for tests.
   static inline bool isAlwaysHolding = false;
 
-  /// A primary's write has come.
+  /// A primary's write has come that goes with a group.
   void add(uint32_t slot) {
     waiting_.push_back(slot);
     ++unanswered_;
@@ -32,23 +32,25 @@ class WriteGate {
   }
   /// It will not begin.
   void remove(uint32_t slot) { waiting_.erase(std::find(waiting_.begin(), waiting_.end(), slot)); }
-  /// The disk is given a write in this round.
-  void begun(uint64_t round, bool isPrimary) {
+  /// The disk is given a write in this round, which is one of a group or not.
+  void begun(uint64_t round, bool isGrouped) {
     if (sinceVote_++ == 0) firstRound_ = round;
+    if (lastRound_ != round) inLastRound_ = 0;
     lastRound_ = round;
+    ++inLastRound_;
     ++underWay_;
-    if (!isPrimary) return;
+    if (!isGrouped) return;
     if (group_++ == 0) {
       groupRound_ = round;
       ++groups_;
     }
   }
-  void ended(bool isPrimary) {
+  void ended(bool isGrouped) {
     --underWay_;
     ++ended_;
-    if (isPrimary) --group_;
+    if (isGrouped) --group_;
   }
-  /// A primary's write is over.
+  /// One of a group is over, begun or not.
   void answered() { --unanswered_; }
   /// All that had ended by now has been told.
   void looked() {
@@ -61,7 +63,7 @@ class WriteGate {
   }
 
  private:
-  static constexpr int togetherMin = 32, togetherMax = 64;
+  static constexpr int togetherMin = 16, togetherMax = 64;
   /// Fewer say little.
   static constexpr size_t votersMin = 4;
   /// One of so many groups does not wait for the one before, so that there is something to vote on.
@@ -72,20 +74,23 @@ class WriteGate {
     return (group_ == 0 || groupRound_ == round) && group_ < (unanswered_ + 1) / 2;
   }
   void vote() {
-    if (firstRound_ != lastRound_ && ended_ + underWay_ >= votersMin)
+    // Those of the last round may have come when the disk was about to tell of the others.
+    const bool isClear = underWay_ == 0 || underWay_ > inLastRound_;
+    if (isClear && firstRound_ != lastRound_ && ended_ + underWay_ >= votersMin)
       together_ = std::clamp(together_ + (underWay_ == 0 ? 1 : -1), 0, togetherMax);
     late_ = underWay_;
     sinceVote_ = 0;
   }
 
   std::deque<uint32_t> waiting_;
-  /// Primaries' writes that have come and are not over; those of them that the disk has, which are one group.
+  /// Those of groups that have come and are not over, and those of them that the disk has, which are one group.
   size_t unanswered_ = 0, group_ = 0, groups_ = 0;
   uint64_t groupRound_ = 0;
   /// All writes that the disk has, those of them that it had at the last vote, and those that have ended since the last look.
   size_t underWay_ = 0, late_ = 0, ended_ = 0;
-  /// How many it has been given since the last vote, in which rounds, and how much oftener of late they ended together than not.
-  size_t sinceVote_ = 0;
+  /// How many it has been given since the last vote, and in the last round, which rounds those were, and how much oftener of late
+  /// all ended together than not.
+  size_t sinceVote_ = 0, inLastRound_ = 0;
   uint64_t firstRound_ = 0, lastRound_ = 0;
   int together_ = 0;
 };

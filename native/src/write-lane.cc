@@ -15,6 +15,8 @@ namespace {
 /// Larger transfers are rare enough for JavaScript, and would take all of the memory that there is for them.
 constexpr uint32_t lengthMax = 128 << 10;
 constexpr uint32_t sectorBytes = 512;
+/// Larger writes do not go in groups: the disk is busy with them for longer than it takes to answer the others.
+constexpr uint32_t groupedMax = 16 << 10;
 /// At one other copy at a time: with those of JavaScript less than it takes before it stops reading.
 constexpr uint32_t awaitedMax = 192;
 /// Request ids of JavaScript's to other copies are below, see src/sds/peer.ts.
@@ -231,6 +233,11 @@ void WriteLane::bodyEnded(Stream& stream, uint32_t slot) {
   beginUnderWay(op, slot);
   if (peer == nullptr) return;
   ++peer->awaited;
+  op.isGrouped = op.length <= groupedMax;
+  if (!op.isGrouped) {
+    beginTurn(op, slot);
+    return;
+  }
   op.isWaiting = true;
   gateOf(*pass).add(slot);
   beginWaiting(gateOf(*pass));
@@ -257,21 +264,25 @@ void WriteLane::looked() {
 void WriteLane::beginWaiting(WriteGate& gate) {
   for (int64_t next; (next = gate.next(engine_->rounds())) >= 0;) {
     const auto slot = static_cast<uint32_t>(next);
-    LaneOp& op = ops_[slot];
-    Stream* peer = peerOf(passes_[op.pass]);
-    op.isWaiting = false;
-    if (peer != nullptr && beginOnDisk(op, slot))
-      sendToPeer(op, slot, *peer);
-    else
-      neverBegun(op, slot);
+    beginTurn(ops_[slot], slot);
   }
+}
+
+/// Of a primary's write: it goes to both copies now.
+void WriteLane::beginTurn(LaneOp& op, uint32_t slot) {
+  Stream* peer = peerOf(passes_[op.pass]);
+  op.isWaiting = false;
+  if (peer != nullptr && beginOnDisk(op, slot))
+    sendToPeer(op, slot, *peer);
+  else
+    neverBegun(op, slot);
 }
 
 bool WriteLane::beginOnDisk(LaneOp& op, uint32_t slot) {
   const WritePass& pass = passes_[op.pass];
   if (!engine_->beginWrite(*this, slot, pass.handle, diskOffsetOf(op), op.length, op.bytes.block)) return false;
   op.onDisk = true;
-  gateOf(pass).begun(engine_->rounds(), pass.peerSerial != 0);
+  gateOf(pass).begun(engine_->rounds(), op.isGrouped);
   return true;
 }
 
@@ -315,7 +326,7 @@ void WriteLane::ended(uint32_t slot, int result) {
   WritePass& pass = passes_[op.pass];
   const bool isWhole = result == static_cast<int>(op.length);
   if (!isWhole) op.hasFailed = true;
-  if (!op.isRead) gateOf(pass).ended(pass.peerSerial != 0);
+  if (!op.isRead) gateOf(pass).ended(op.isGrouped);
   // What a client may read again, which it does at the primary.
   const bool isToKeep = isWhole && pass.peerSerial != 0;
   if (!op.isRead) engine_->writeEnded(pass.handle, diskOffsetOf(op), op.length, isToKeep ? op.bytes.block : nullptr);
@@ -332,7 +343,7 @@ void WriteLane::settle(LaneOp& op, uint32_t slot) {
   WritePass& pass = passes_[op.pass];
   if (op.isUnderWay && !op.isWaiting && !op.onDisk && (!op.atPeer || op.hasFailed)) {
     op.isUnderWay = false;
-    if (!op.isRead && pass.peerSerial != 0) gateOf(pass).answered();
+    if (op.isGrouped) gateOf(pass).answered();
     pass.underWay.erase(std::find(pass.underWay.begin(), pass.underWay.end(), slot));
     count(op, underWayNow, -1);
     Stream* client = streams_->find(op.clientId);

@@ -55,6 +55,8 @@ struct LaneOp {
   /// What it waits for: its turn, the disk, the other copy's answer, and that its payload has left for there.
   bool isWaiting = false, onDisk = false, atPeer = false, isLeaving = false;
   bool hasFailed = false;
+  /// Goes with a group of its gate.
+  bool isGrouped = false;
   /// Counts in its pass.
   bool isUnderWay = false;
   /// Of the frame to the other copy; 0: it was not sent.
@@ -109,6 +111,7 @@ class WriteLane : public Below, public RingUser {
   WriteGate& gateOf(const WritePass& pass);
   bool beginOnDisk(LaneOp& op, uint32_t slot);
   void beginWaiting(WriteGate& gate);
+  void beginTurn(LaneOp& op, uint32_t slot);
   void neverBegun(LaneOp& op, uint32_t slot);
   void beginUnderWay(LaneOp& op, uint32_t slot);
   void sendToPeer(LaneOp& op, uint32_t slot, Stream& peer);

@@ -49,7 +49,8 @@ class Bench {
   void show(unsigned times, bool isTogether) {
     while (times-- > 0) {
       come(4);
-      copies(3);
+      copies(2);
+      copies(1);
       if (!isTogether) end(1, 1);
       endAll();
       while (primaries_ > 0) endAll();
