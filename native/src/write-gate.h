@@ -12,7 +12,8 @@
 /// answered and comes back. Both copies of a write go with the same group, as what comes for other primaries never waits.
 ///
 /// Which kind a disk is shows where it has writes that it was given at different times: all have ended when the first ones have, or
-/// not. One that is so fast that nobody looks in between may pass for the second kind; there processors are the limit, and it costs some percent.
+/// not. One that is so fast that nobody looks in between may pass for the second kind; there processors are the limit, and it
+/// costs some percent.
 class WriteGate {
  public:
   /// Whatever the disks do; for tests.
