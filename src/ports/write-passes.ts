@@ -10,7 +10,7 @@ export interface WritePass {
   readonly done: number
   /** Nothing more is taken. It is over when what is under way is. */
   end(): void
-  /** After `end`: what waits for the other copy alone is not waited for any longer. */
+  /** After `end`: what waits for the other copy alone is not waited for any longer, and what has not begun does not. */
   cut(): void
 }
 
