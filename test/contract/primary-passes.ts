@@ -220,6 +220,22 @@ export function primaryPassesContract(name: string, setUp: (t: Test) => WritePas
     t.ok(scene.answers.get(5)!.body[0]!.equals(bytesAt(0, 8192)))
   })
 
+  t.test(`${name}: nothing overtakes a write of the same bytes, not even one that has not begun`, async t => {
+    const scene = await Scene.make(t, setUp(t))
+    scene.give()
+    for (let id = 1; id <= 8; id++) scene.client.send(write(id, 4096 * id, 4096))
+    scene.client.send(write(9, 4096 * 8, 4096))
+    await scene.until(() => scene.messages.length === 1)
+    t.equal(scene.messages[0]!.requestId, 9, 'the chunk’s owner is asked, who waits for the pass to end')
+    for (let replied = 0; replied < 8; ) {
+      await scene.until(() => scene.asked.length > 0)
+      replied += scene.asked.length
+      await scene.reply(1)
+    }
+    await scene.until(() => scene.answers.size === 8)
+    t.equal(scene.messages.length, 1)
+  })
+
   for (const why of ['the pass has ended', 'the time for reads is over'])
     t.test(`${name}: what was read is not shown when ${why} by the time that it is there`, async t => {
       const scene = await Scene.make(t, setUp(t))
