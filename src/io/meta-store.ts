@@ -1,4 +1,5 @@
 import { mkdir } from 'node:fs/promises'
+import { constants } from 'node:os'
 import { join } from 'node:path'
 import { type Key, open as openLmdb, type RootDatabase } from 'lmdb'
 import { assert } from '../base/assert.js'
@@ -17,7 +18,7 @@ const mapBytes = 16 * GiB
 const transactionsMax = 2
 /** A transaction is looked for in every turn for this long, then every millisecond. */
 const eagerMs = 0.5
-const unexplained = new Error('lmdb could not write its file: its file system may be full')
+const unexplained = new Error('lmdb could not write its file: its file system may be full, or its disk fails')
 /** Sorts before every key of the store's users. */
 const counterKey: Key = [null as unknown as string]
 
@@ -216,7 +217,9 @@ class LmdbStore implements MetaStore {
   async #rejected(transaction: Transaction, error: Error & { commitError?: Promise<never> }): Promise<void> {
     const later = new Promise<Error>(resolve => setImmediate(resolve, unexplained))
     const reason = await Promise.race([error.commitError?.catch(cause => cause) ?? error, later])
-    this.#settled(transaction, textOf(reason))
+    // A disk that fails, or room for a part of what was to be written: mdb_page_flush in lmdb's mdb.c says EIO for both.
+    const isEither = (reason as { code?: unknown }).code === constants.errno.EIO
+    this.#settled(transaction, textOf(isEither ? unexplained : reason))
   }
 
   #settled(transaction: Transaction, error: string | null): void {

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import { MiB } from '../../src/base/units.js'
+import { KiB, MiB } from '../../src/base/units.js'
 import { indexBytesFor, markKey } from '../../src/core/store/index.js'
 import { lmdbStores } from '../../src/io/meta-store.js'
 import type { MetaStore, MetaWrite } from '../../src/ports/index.js'
@@ -70,6 +70,17 @@ t.test('the index of a device on a full file system', { skip: unavailable ?? fal
     giveBack()
     t.equal(await fillUp(store, 320, slots), null)
     t.equal([...store.range(['mark'])].length, slots + 320)
+    await store.close()
+  })
+
+  await t.test('says that it may be full, too, where there is room for a part of what is written at once', async t => {
+    const store = await lmdbStores.open(join(small.dir, 'part'))
+    for (let at = 0; at < 24; at++) {
+      const giveBack = await small.fill((1 + at) * KiB)
+      t.match(await fillUp(store, at * slots, slots), /No space left|may be full/)
+      giveBack()
+    }
+    t.equal(await fillUp(store, 24 * slots, 32), null)
     await store.close()
   })
 })

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { mkdirSync, rmSync, statfsSync } from 'node:fs'
+import { mkdirSync, rmSync, statfsSync, statSync, truncateSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { MiB } from '../../src/base/units.js'
@@ -25,8 +25,8 @@ export class SmallFileSystem {
     return new SmallFileSystem(dir, image)
   }
 
-  /** Takes all the room that is left. Returns what gives it back. */
-  async fill(): Promise<() => void> {
+  /** Takes all the room that is left, but for a few bytes. Returns what gives it back. */
+  async fill(leaveBytes = 0): Promise<() => void> {
     const filler = join(this.dir, 'filler')
     // What was freed a moment ago can be taken only when the journal has said so.
     await execute('sync', ['-f', this.dir])
@@ -43,6 +43,10 @@ export class SmallFileSystem {
       } catch {
         sizeBytes /= 2
       }
+    }
+    if (leaveBytes > 0) {
+      truncateSync(filler, statSync(filler).size - leaveBytes)
+      await execute('sync', ['-f', this.dir])
     }
     return () => rmSync(filler, { force: true })
   }
