@@ -73,13 +73,24 @@ t.test('the index of a device on a full file system', { skip: unavailable ?? fal
     await store.close()
   })
 
-  await t.test('says that it may be full, too, where there is room for a part of what is written at once', async t => {
+  await t.test('so, too, where there is room for a part of what is written at once', async t => {
     const store = await lmdbStores.open(join(small.dir, 'part'))
+    const errors: (string | null)[] = []
+    // Not from nothing: where there is no room for a single page, lmdb 3.5 ends the process now and then, as its report is longer
+    // than the 100 bytes that it has for it (mdb_page_flush).
+    t.equal(await fillUp(store, 500_000, 320), null)
     for (let at = 0; at < 24; at++) {
       const giveBack = await small.fill((1 + at) * KiB)
-      t.match(await fillUp(store, at * slots, slots), /No space left|may be full/)
+      const error = await fillUp(store, at * slots, slots)
+      t.match(error, /No space left|may be full/)
+      errors.push(error)
+      t.equal([...store.range(['mark'])].length % 32, 0, 'of what failed nothing is there')
       giveBack()
     }
+    t.ok(
+      errors.some(error => error?.includes('may be full')),
+      'of some a part was written, of which lmdb says EIO',
+    )
     t.equal(await fillUp(store, 24 * slots, 32), null)
     await store.close()
   })
